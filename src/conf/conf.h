@@ -1,0 +1,103 @@
+/* conf - gvm.toml becomes structs. Every error names file:line:column.
+ *
+ * Owns:       the parsed file, in one arena.
+ * Threads:    none of its own; a loaded configuration is read-only.
+ * On failure: the whole file is refused; nothing half-loaded is ever returned.
+ *
+ * The TOML grammar is toml++ behind toml_shim.cc; meaning is given by the field tables in fields.c.
+ * Unknown keys are errors. The text form a proxy gets (no secrets) is in policy.h.
+ */
+#ifndef GVM_CONF_H
+#define GVM_CONF_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "core/core.h"
+
+enum gvm_decision { /* the zero value denies */
+    GVM_DENY = 0,
+    GVM_REQUIRE_APPROVAL,
+    GVM_DELAY,
+    GVM_AUDIT_ONLY,
+    GVM_ALLOW,
+};
+/* "Deny", "RequireApproval", "Delay", "AuditOnly", "Allow". */
+const char *gvm_decision_name(enum gvm_decision d);
+
+struct gvm_conf_decision {
+    enum gvm_decision type;
+    uint32_t delay_ms;  /* for GVM_DELAY, 1..600000; default 300 */
+    struct gvm_str reason;
+};
+
+enum gvm_protocol { GVM_PROTO_HTTP = 0, GVM_PROTO_TCP };
+
+struct gvm_conf_rule {
+    struct gvm_str name;      /* never empty: description, label, reason or "rule-<n>" stand in */
+    struct gvm_str *methods;  /* upper case; nmethods 0 = every method */
+    unsigned nmethods;
+    struct gvm_str pattern;   /* as written: host[:port][/path] */
+    struct gvm_str path_regex;/* empty = none */
+    struct gvm_str agent;     /* glob, empty = any */
+    int64_t expires_ns;       /* 0 = never; rule is dead when now >= expires */
+    bool private_ok;          /* may reach private addresses */
+    bool intercept;           /* false: opaque TLS tunnel by name */
+    enum gvm_protocol protocol;
+    struct gvm_conf_decision decision;
+    uint32_t line;            /* of [[rules]] in the file, from 1 */
+};
+
+enum gvm_cred_type { GVM_CRED_BEARER, GVM_CRED_API_KEY };
+struct gvm_conf_credential {
+    struct gvm_str host;   /* canonical */
+    enum gvm_cred_type type;
+    struct gvm_str header; /* ApiKey: header name, default "x-api-key"; Bearer: "authorization" */
+    struct gvm_str value;  /* resolved from plain text, env:NAME, file:PATH */
+};
+
+struct gvm_conf_pin {      /* [upstream.resolve] */
+    struct gvm_str host;
+    struct gvm_str address; /* numeric IP */
+    uint16_t port;          /* 0 = as asked */
+};
+
+struct gvm_conf_timeouts { /* milliseconds */
+    uint32_t head, connect, tls, first_byte, idle, approval;
+};
+
+struct gvm_conf {
+    struct gvm_str path;            /* where it came from, "" for the built-in default */
+    char hash[65];                  /* SHA-256 of the policy text, hex */
+    struct gvm_conf_rule *rules;
+    uint32_t nrules;
+    struct gvm_conf_decision dflt;  /* [policy] default; Delay 300 when absent */
+    bool audit_strict;              /* [audit] mode = "strict" */
+    struct gvm_conf_credential *creds;
+    uint32_t ncreds;
+    struct gvm_conf_pin *pins;
+    uint32_t npins;
+    struct gvm_str ca_pem;          /* content of [upstream] ca_file, "" = none */
+    struct gvm_conf_timeouts timeouts;
+    struct gvm_str *hide, *reveal;  /* [filesystem] extra places, relative to home or workspace */
+    uint32_t nhide, nreveal;
+    struct gvm_arena *arena;
+};
+
+/* Reads and checks a file. A credential value in the file needs the file's mode to be 0600 (no
+ * group, no other). *ret is freed with gvm_conf_free(). Error text: "gvm.toml:12:3: ...". */
+int gvm_conf_load(const char *path, struct gvm_conf **ret, struct gvm_err *err) GVM_MUST_CHECK;
+/* Same from memory; `label` stands for the file name in errors. `base` (may be NULL) is the
+ * directory that relative ca_file and file: paths start from. */
+int gvm_conf_parse(struct gvm_str text, const char *label, const char *base, struct gvm_conf **ret,
+                   struct gvm_err *err) GVM_MUST_CHECK;
+/* What holds when there is no file: no rules, default Delay 300. */
+int gvm_conf_default(struct gvm_conf **ret, struct gvm_err *err) GVM_MUST_CHECK;
+void gvm_conf_free(struct gvm_conf *c); /* wipes credential values */
+
+/* The policy text: JSON of everything but credentials; what the proxy gets and what `hash` is over. */
+int gvm_policy_encode(const struct gvm_conf *c, struct gvm_buf *out) GVM_MUST_CHECK;
+int gvm_policy_decode(struct gvm_str text, struct gvm_conf **ret, struct gvm_err *err) GVM_MUST_CHECK;
+/* The credentials as JSON for `keys`: {"credentials":[{"host","type","header","value","private"}]}. */
+int gvm_credentials_encode(const struct gvm_conf *c, struct gvm_buf *out) GVM_MUST_CHECK;
+
+#endif

@@ -1,0 +1,50 @@
+/* core/buf.h - a growable byte buffer that must be told its maximum. */
+#ifndef GVM_CORE_BUF_H
+#define GVM_CORE_BUF_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "core/err.h"
+#include "core/str.h"
+
+/* Bytes [off, off+len) of `mem` are the content. Use gvm_buf_data()/len. Always keeps one spare
+ * byte, so that gvm_buf_cstr() can end the text with NUL. */
+struct gvm_buf {
+    uint8_t *mem;
+    size_t off, len, cap, max;
+    bool failed; /* an append did not fit or memory ran out: sticky until reset */
+};
+
+void gvm_buf_init(struct gvm_buf *b, size_t max);
+/* Frees the memory; the buffer is empty and usable again with the same maximum. */
+void gvm_buf_done(struct gvm_buf *b);
+/* Wipes the whole memory (secrets), then frees. */
+void gvm_buf_wipe(struct gvm_buf *b);
+/* Drops the content, keeps the memory, clears `failed`. */
+void gvm_buf_reset(struct gvm_buf *b);
+static inline uint8_t *gvm_buf_data(const struct gvm_buf *b)
+{
+    return b->mem ? b->mem + b->off : NULL;
+}
+static inline struct gvm_str gvm_buf_str(const struct gvm_buf *b)
+{
+    return (struct gvm_str){(const char *)gvm_buf_data(b), b->len};
+}
+/* The content with a NUL behind it ("" when empty). */
+const char *gvm_buf_cstr(struct gvm_buf *b);
+
+/* Appends; 0, -ENOBUFS past the maximum, -ENOMEM. On failure the content is as before and
+ * `failed` is set, so a run of appends may be checked once at the end. */
+int gvm_buf_add(struct gvm_buf *b, const void *p, size_t n);
+int gvm_buf_adds(struct gvm_buf *b, struct gvm_str s);
+int gvm_buf_addz(struct gvm_buf *b, const char *z);
+int gvm_buf_addc(struct gvm_buf *b, char c);
+int gvm_buf_addf(struct gvm_buf *b, const char *fmt, ...) GVM_PRINTF(2, 3);
+/* Room for `n` more bytes at the end: returns where to write, NULL on failure. Then
+ * gvm_buf_grew(b, written). */
+uint8_t *gvm_buf_space(struct gvm_buf *b, size_t n) GVM_MUST_CHECK;
+void gvm_buf_grew(struct gvm_buf *b, size_t n);
+/* Removes `n` bytes from the front (n <= len). */
+void gvm_buf_consume(struct gvm_buf *b, size_t n);
+
+#endif

@@ -1,0 +1,59 @@
+/* rules - compile and decide. A pure function of (rule set, facts): no I/O, clock or global.
+ *
+ * Owns:       a compiled rule set, immutable, shareable.
+ * Threads:    gvm_rules_decide() may be called from several threads on one set with own scratch.
+ * On failure: the verdict is DENY. A regex that errs at match time denies.
+ */
+#ifndef GVM_RULES_H
+#define GVM_RULES_H
+
+#include "conf/conf.h"
+#include "core/core.h"
+#include "wire/wire.h"
+
+struct gvm_ruleset;
+
+/* Keeps no reference to `conf`. Errors name "file:line: ..." of the rule. */
+int gvm_rules_compile(const struct gvm_conf *conf, struct gvm_ruleset **ret, struct gvm_err *err)
+    GVM_MUST_CHECK;
+void gvm_rules_free(struct gvm_ruleset *rs);
+size_t gvm_rules_count(const struct gvm_ruleset *rs);
+
+/* What is judged. All text is canonical (wire/url.h); for TCP method and path are empty. */
+struct gvm_facts {
+    enum gvm_protocol protocol;
+    struct gvm_str method; /* upper case */
+    struct gvm_str host;   /* canonical name or IP text without brackets */
+    uint16_t port;
+    bool tls;
+    struct gvm_str path;   /* canonical, without query */
+    struct gvm_str query;  /* as forwarded, without '?' */
+    struct gvm_str agent;
+    int64_t now_ns;
+};
+
+struct gvm_verdict {
+    enum gvm_decision decision; /* zero = DENY */
+    uint32_t delay_ms;
+    int32_t rule;               /* index into the file's rules, -1 = default */
+    uint32_t line;              /* of the rule, 0 = default */
+    bool private_ok, intercept;
+    struct gvm_str name;        /* rule name, "default" when none; lives as long as the set */
+    struct gvm_str reason;
+};
+
+/* First match in file order wins; no match gives the set's default. *ret is always filled. */
+void gvm_rules_decide(const struct gvm_ruleset *rs, const struct gvm_facts *f, struct gvm_verdict *ret);
+/* May anything on this host:port be opaque TLS for this agent (a matching rule with intercept = false
+ * whose decision allows)? Fills *ret with that rule's verdict. */
+bool gvm_rules_opaque(const struct gvm_ruleset *rs, const struct gvm_facts *f, struct gvm_verdict *ret);
+/* Indexes of all rules that match, in order, up to cap; for explain. */
+size_t gvm_rules_matches(const struct gvm_ruleset *rs, const struct gvm_facts *f, int32_t *out, size_t cap);
+
+/* A rule no request can reach because an earlier one takes everything it would. */
+struct gvm_hidden_rule {
+    int32_t rule, by;
+};
+size_t gvm_rules_hidden(const struct gvm_ruleset *rs, struct gvm_hidden_rule *out, size_t cap);
+
+#endif
