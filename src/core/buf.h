@@ -13,6 +13,7 @@ struct gvm_buf {
     uint8_t *mem;
     size_t off, len, cap, max;
     bool failed; /* an append did not fit or memory ran out: sticky until reset */
+    bool secret; /* set after init: memory left behind while growing is wiped */
 };
 
 void gvm_buf_init(struct gvm_buf *b, size_t max);

@@ -42,6 +42,8 @@ struct gvm_json_reader {
     const char *p;
     size_t n, pos;
     unsigned depth;
+    int failed;   /* sticky: what every later call returns */
+    bool started; /* the top value was begun */
     uint8_t stack[GVM_MAX_JSON_DEPTH]; /* state per open container */
 };
 
@@ -67,9 +69,10 @@ int gvm_json_parse(struct gvm_arena *a, struct gvm_str text, struct gvm_json **r
                    struct gvm_err *err) GVM_MUST_CHECK;
 /* Member by key, NULL when absent or `v` is NULL or not an object. */
 const struct gvm_json *gvm_json_get(const struct gvm_json *v, const char *key);
-/* Value of a string member as NUL-ended text; `dflt` when absent or of another type. */
+/* Value of a string member as NUL-ended text; `dflt` when absent, of another type, or holding a NUL
+ * itself (which would cut it short). */
 const char *gvm_json_text(const struct gvm_json *v, const char *key, const char *dflt);
-/* Value of a whole-number member. */
+/* Value of a whole-number member; `dflt` when absent, fractional or past int64. */
 int64_t gvm_json_int(const struct gvm_json *v, const char *key, int64_t dflt);
 bool gvm_json_bool(const struct gvm_json *v, const char *key, bool dflt);
 
@@ -86,7 +89,8 @@ void gvm_jw_object_end(struct gvm_jw *w);
 void gvm_jw_array(struct gvm_jw *w); /* [ */
 void gvm_jw_array_end(struct gvm_jw *w);
 void gvm_jw_key(struct gvm_jw *w, const char *key);
-/* Escapes control bytes, quotes, backslash and U+2028/9; a byte that is not UTF-8 becomes U+FFFD. */
+/* Escapes control characters (C0, DEL, C1), quotes, backslash and U+2028/9; a byte that is not UTF-8
+ * becomes U+FFFD. */
 void gvm_jw_str(struct gvm_jw *w, struct gvm_str s);
 void gvm_jw_strz(struct gvm_jw *w, const char *z);
 void gvm_jw_int(struct gvm_jw *w, int64_t v);

@@ -37,12 +37,13 @@ struct gvm_str gvm_str_trim(struct gvm_str s);
 bool gvm_str_cut(struct gvm_str *s, char sep, struct gvm_str *ret_head);
 /* Byte offset of `c`, or -1. */
 ptrdiff_t gvm_str_find(struct gvm_str s, char c);
-/* Shell-like match: '*' any run of bytes, '?' one byte. Linear time, no recursion. */
+/* Shell-like match: '*' any run of bytes, '?' one byte. No recursion; at most
+ * pattern.n * text.n steps. */
 bool gvm_glob(struct gvm_str pattern, struct gvm_str text);
 
 /* Decimal digits only, no sign, no leading zero beyond "0", at most `max`. -EINVAL or -ERANGE. */
 int gvm_parse_u64(struct gvm_str s, uint64_t max, uint64_t *ret) GVM_MUST_CHECK;
-/* "10", "10s", "5m", "2h", "1d" to milliseconds. */
+/* "250ms", "10s", "5m", "2h", "1d" to milliseconds; a bare "10" is seconds. */
 int gvm_parse_duration_ms(struct gvm_str s, uint64_t *ret_ms) GVM_MUST_CHECK;
 /* "512", "64k", "10M", "2GiB" (1024-based) to bytes. */
 int gvm_parse_size(struct gvm_str s, uint64_t *ret_bytes) GVM_MUST_CHECK;
@@ -58,5 +59,7 @@ static inline char gvm_lower(char c)
 
 /* True for well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms, <= U+10FFFF). */
 bool gvm_utf8_valid(struct gvm_str s);
+/* Bytes of the well-formed UTF-8 sequence at the start of `s`; 0 when there is none. */
+size_t gvm_utf8_next(struct gvm_str s);
 
 #endif
