@@ -55,10 +55,11 @@ enum gvm_msg_type {
     GVM_MSG_STATUS_INFO,
 
     /* proxy, control, parent -> ledger: struct gvm_m_append, then one JSON line without newline.
-     * Answer APPENDED struct gvm_m_appended once durable (or, with GVM_APPEND_NO_WAIT, never) */
+     * Answer APPENDED struct gvm_m_appended once durable (or, with GVM_APPEND_NO_WAIT, never).
+     * control -> client: the same as answer to NOTE. */
     GVM_MSG_APPEND,
     GVM_MSG_APPENDED,
-    /* ledger -> proxy, control: struct gvm_m_gate: the log went bad or well again */
+    /* ledger -> proxy, control, parent: struct gvm_m_gate: the log went bad or well again */
     GVM_MSG_GATE,
 
     /* ledger -> keys: struct gvm_m_sign; answer SIGNED struct gvm_m_signed | FAILED.
