@@ -44,7 +44,7 @@ void gvm_ledger_reader_drain(struct gvm_ledger_reader *r);
 /* Number of entries now (end of the log), without reading them all. */
 int gvm_ledger_size(const char *dir, uint64_t *ret, struct gvm_err *err) GVM_MUST_CHECK;
 
-/* verify.h, proof.h of this room are included by the audit verbs through this header. */
+/* Keys, checkpoints, verification and proofs. */
 #include "ledger/verify.h"
 
 #endif

@@ -1,0 +1,205 @@
+/* ledger/ledger_int.h - what the writer's files share. The verifying side (verify.c, proof.c, note.c)
+ * must not include it: verify_int.h is theirs. */
+#ifndef GVM_LEDGER_INT_H
+#define GVM_LEDGER_INT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include "core/core.h"
+#include "ipc/messages.h"
+#include "ledger/ledger.h"
+
+#define HASH GVM_LEDGER_HASH
+#define TILE_WIDTH 256u
+#define TILE_BYTES (TILE_WIDTH * HASH)
+#define TILE_LEVELS 8u              /* 256^8 entries */
+#define SEGMENT_MAX (64u << 20)     /* a segment is closed when the next batch would pass this */
+#define SEGMENT_STEP (1u << 20)     /* preallocated at a time */
+#define BATCH_ENTRIES 4096u
+#define BATCH_BYTES (4u << 20)
+
+/* ---- file operations: the thin layer tests break things in (fileops.c) ---- */
+
+/* Each returns what the system call does, or a negative errno. */
+struct ledger_file_ops {
+    void *arg;
+    int (*open)(void *arg, int dirfd, const char *name, int flags, mode_t mode);
+    ssize_t (*pread)(void *arg, int fd, void *p, size_t n, uint64_t off);
+    ssize_t (*pwrite)(void *arg, int fd, const void *p, size_t n, uint64_t off);
+    int (*datasync)(void *arg, int fd);
+    int (*truncate)(void *arg, int fd, uint64_t size);
+    int (*allocate)(void *arg, int fd, uint64_t off, uint64_t n); /* grows the file with zeros */
+    int (*rename)(void *arg, int dirfd, const char *from, const char *to);
+    int (*unlink)(void *arg, int dirfd, const char *name, int flags);
+    int (*mkdir)(void *arg, int dirfd, const char *name);
+    void (*close)(void *arg, int fd);
+};
+extern const struct ledger_file_ops ledger_real_ops;
+
+/* Whole reads and writes on top of the above. read_at: bytes read, fewer only at the end. */
+ssize_t ledger_read_at(const struct ledger_file_ops *ops, int fd, void *p, size_t n, uint64_t off);
+int ledger_write_at(const struct ledger_file_ops *ops, int fd, const void *p, size_t n, uint64_t off);
+/* fsync of a directory below `dirfd`. */
+int ledger_sync_dir(const struct ledger_file_ops *ops, int dirfd, const char *name);
+/* Replaces dirfd/name whole: temp file, optionally synced, rename. */
+int ledger_replace(const struct ledger_file_ops *ops, int dirfd, const char *name, const void *p,
+                   size_t n, bool sync);
+
+/* ---- hashes (hash.c) ---- */
+
+struct ledger_hasher {
+    struct evp_md_st *md;
+    struct evp_md_ctx_st *ctx;
+};
+int ledger_hasher_init(struct ledger_hasher *h) GVM_MUST_CHECK;
+void ledger_hasher_done(struct ledger_hasher *h);
+/* SHA-256 cannot fail once fetched; a failure here ends the process (a wrong hash must not be signed). */
+void ledger_hash_leaf(struct ledger_hasher *h, const void *p, size_t n, uint8_t ret[HASH]);
+void ledger_hash_node(struct ledger_hasher *h, const uint8_t l[HASH], const uint8_t r[HASH],
+                      uint8_t ret[HASH]);
+void ledger_hash_bytes(struct ledger_hasher *h, const void *p, size_t n, uint8_t ret[HASH]);
+
+/* ---- the tree (tree.c) ---- */
+
+struct ledger_tile_level {
+    unsigned n; /* hashes of the tile being filled */
+    uint8_t hash[TILE_WIDTH][HASH];
+};
+struct ledger_tree {
+    struct ledger_hasher *hasher;
+    uint64_t size;
+    uint8_t edge[64][HASH]; /* edge[k] counts when bit k of size is set */
+    struct ledger_tile_level level[TILE_LEVELS];
+    /* Called with each tile that becomes full; NULL: not wanted. An error sticks in sink_error. */
+    int (*sink)(void *arg, unsigned level, uint64_t index, const uint8_t *hashes);
+    void *arg;
+    int sink_error;
+};
+void ledger_tree_init(struct ledger_tree *t, struct ledger_hasher *h);
+/* Adds a leaf's hash. */
+void ledger_tree_add(struct ledger_tree *t, const uint8_t hash[HASH]);
+/* Adds the hash of a complete subtree of height 8 * level; size must be a multiple of its width. */
+void ledger_tree_add_subtree(struct ledger_tree *t, unsigned level, const uint8_t hash[HASH]);
+void ledger_tree_root(const struct ledger_tree *t, uint8_t ret[HASH]);
+/* Root over the 256 hashes of a full tile. */
+void ledger_tile_root(struct ledger_hasher *h, const uint8_t *hashes, uint8_t ret[HASH]);
+
+/* ---- tiles on disk (tiles.c) ---- */
+
+#define TILE_PATH 96
+/* "tile/0/x001/234", with ".p/17" when width is not 0. */
+void ledger_tile_path(char dst[TILE_PATH], unsigned level, uint64_t index, unsigned width);
+int ledger_tile_write(const struct ledger_file_ops *ops, int dirfd, unsigned level, uint64_t index,
+                      const uint8_t *hashes);
+int ledger_tile_write_partial(const struct ledger_file_ops *ops, int dirfd, unsigned level,
+                              uint64_t index, unsigned width, const uint8_t *hashes);
+int ledger_tile_read(const struct ledger_file_ops *ops, int dirfd, unsigned level, uint64_t index,
+                     uint8_t *ret_hashes);
+/* Makes a written tile durable; `last` also its directory. */
+int ledger_tile_sync(const struct ledger_file_ops *ops, int dirfd, unsigned level, uint64_t index,
+                     bool last);
+
+/* ---- segments (segment.c) ---- */
+
+#define SEGMENT_NAME 40
+struct ledger_segment {
+    int fd;           /* -1: none open */
+    uint64_t first;   /* index of its first entry */
+    uint64_t off;     /* where the next entry goes: everything before is whole entries */
+    uint64_t alloc;   /* file size; [off, alloc) is zeros */
+};
+void ledger_segment_name(char dst[SEGMENT_NAME], uint64_t first); /* "<20 digits>.jsonl" */
+/* First indexes of all segments, ascending; malloc'ed. */
+int ledger_segment_list(int eventsfd, uint64_t **ret, size_t *ret_n, struct gvm_err *err);
+int ledger_segment_create(const struct ledger_file_ops *ops, int dirfd, int eventsfd, uint64_t first,
+                          struct ledger_segment *s);
+/* Takes the zeros off, makes it durable, closes it. */
+int ledger_segment_finish(const struct ledger_file_ops *ops, struct ledger_segment *s);
+void ledger_segment_close(const struct ledger_file_ops *ops, struct ledger_segment *s);
+/* Preallocates so that [off, off + n) is there, if the file system can. */
+void ledger_segment_reserve(const struct ledger_file_ops *ops, struct ledger_segment *s, uint64_t n);
+
+struct ledger_scan {
+    uint64_t lines;  /* whole entries */
+    uint64_t good;   /* offset behind the last one */
+    uint64_t end;    /* offset behind the last byte that is not zero; > good: a torn tail */
+    uint64_t size;   /* of the file */
+};
+/* Walks a segment; `line` (may be NULL) gets each entry. Stops at the first byte that cannot be part of
+ * a whole entry. */
+int ledger_segment_scan(const struct ledger_file_ops *ops, int fd,
+                        void (*line)(void *arg, const uint8_t *p, size_t n), void *arg,
+                        struct ledger_scan *ret);
+
+/* ---- the writer (writer.c, recover.c, checkpoint.c) ---- */
+
+struct ledger_writer {
+    const struct ledger_file_ops *ops;
+    int dirfd, eventsfd, lockfd;
+    char origin[GVM_MAX_ORIGIN + 1];
+    uint64_t segment_max;
+    struct ledger_hasher hasher;
+    struct ledger_tree *tree;
+    struct ledger_segment seg;
+    struct gvm_buf batch;       /* lines, each with its newline */
+    uint32_t *lens;             /* of the lines of the batch */
+    unsigned count;
+    bool unhashed;              /* the batch is durable but not in the tree yet */
+    uint64_t durable;           /* entries on disk for certain */
+    struct gvm_checkpoint head; /* last published; origin "" while there is none */
+    uint64_t tiles_synced;      /* entries whose tiles are on disk for certain */
+    uint64_t synced[TILE_LEVELS];
+    bool failed;
+    bool fresh_segment;         /* a sync failed: do not trust this segment's file again */
+    bool recovered;             /* what the open found, for the ledger.recovered entry: */
+    bool head_lost;
+    uint64_t cut_bytes;
+    char cut_hash[2 * HASH + 1];
+    char cut_to[64];
+};
+
+struct ledger_writer_opts {
+    const char *origin;
+    const struct ledger_file_ops *ops; /* NULL: the real ones */
+    uint64_t segment_max;              /* 0: SEGMENT_MAX */
+};
+/* Locks the directory, recovers, and is ready to append. Takes `dirfd` only on success. */
+int ledger_writer_open(int dirfd, const struct ledger_writer_opts *opts, struct ledger_writer **ret,
+                       struct gvm_err *err) GVM_MUST_CHECK;
+/* Orderly end: publishes nothing, but leaves tiles durable and the segment without zeros. NULL is fine. */
+void ledger_writer_close(struct ledger_writer *w);
+/* Ends without touching a file. */
+void ledger_writer_abandon(struct ledger_writer *w);
+
+/* What an entry must look like to be taken. */
+bool ledger_line_ok(struct gvm_str line);
+/* Puts a line into the batch: -EINVAL, -ENOBUFS (commit first). */
+int ledger_writer_add(struct ledger_writer *w, struct gvm_str line) GVM_MUST_CHECK;
+static inline bool ledger_writer_full(const struct ledger_writer *w)
+{
+    return w->count >= BATCH_ENTRIES || w->batch.len >= BATCH_BYTES;
+}
+/* Makes the batch durable: all of it, or none of it counts and the writer has failed. */
+int ledger_writer_commit(struct ledger_writer *w, struct gvm_err *err) GVM_MUST_CHECK;
+/* Puts the durable batch into the tree (and full tiles on disk). Must follow each commit. */
+int ledger_writer_settle(struct ledger_writer *w, struct gvm_err *err) GVM_MUST_CHECK;
+/* After a failure: cuts back to the last good byte and starts over. Retry until 0. */
+int ledger_writer_heal(struct ledger_writer *w, struct gvm_err *err) GVM_MUST_CHECK;
+/* One small piece of put-off work; true while there is more. */
+bool ledger_writer_idle(struct ledger_writer *w);
+/* The durable head, to be signed. False when it is the published one or nothing is there. */
+bool ledger_writer_head(const struct ledger_writer *w, struct gvm_m_sign *ret);
+/* Publishes a signed head. -EBADMSG unless it is the head `asked`. */
+int ledger_writer_publish(struct ledger_writer *w, const struct gvm_m_sign *asked,
+                          const struct gvm_m_signed *sig, bool sync, struct gvm_err *err) GVM_MUST_CHECK;
+/* Partial tiles of the present size, for readers of the tile format. */
+int ledger_writer_partials(struct ledger_writer *w);
+
+/* recover.c: sets tree, segment and durable from what is on disk. */
+int ledger_recover(struct ledger_writer *w, struct gvm_err *err) GVM_MUST_CHECK;
+/* checkpoint.c: the published head, or none; *ret_lost when a crash left an empty file. */
+int ledger_checkpoint_load(struct ledger_writer *w, struct gvm_checkpoint *ret, bool *ret_lost,
+                           struct gvm_err *err) GVM_MUST_CHECK;
+
+#endif

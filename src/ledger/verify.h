@@ -1,0 +1,95 @@
+/* ledger/verify.h - checking a ledger and its proofs: for anybody who holds a verifier key.
+ *
+ * Owns:       nothing. Reads files, writes none.
+ * Threads:    no shared state.
+ * On failure: a function that judges returns 0 only when everything held. -EKEYREJECTED: the
+ *             signature is missing, wrong or of another key; -EBADMSG: the text or the hashes do
+ *             not hold; other errors: could not look.
+ * Formats:    C2SP signed-note, tlog-checkpoint, tlog-tiles, tlog-proof; RFC 6962 section 2.1.
+ *             Nothing of the writer is used: hashes and trees are computed here a second time.
+ */
+#ifndef GVM_LEDGER_VERIFY_H
+#define GVM_LEDGER_VERIFY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "core/core.h"
+
+#define GVM_MAX_ORIGIN 255u         /* name of a log and of its key, bytes without NUL */
+#define GVM_MAX_NOTE (1u << 20)     /* one signed note, bytes */
+#define GVM_MAX_PROOF (2u << 20)    /* one proof text, bytes */
+#define GVM_LEDGER_HASH 32u         /* SHA-256 */
+
+/* ---- keys ---- */
+
+/* An Ed25519 verifier key: what `name+hex8+base64` says (C2SP signed-note). */
+struct gvm_vkey {
+    char name[GVM_MAX_ORIGIN + 1];
+    uint8_t id[4];
+    uint8_t key[32];
+};
+/* True for a name a key may have: UTF-8, not empty, no '+', no white space, no control bytes. */
+bool gvm_vkey_name_ok(struct gvm_str name);
+/* Reads the text form; white space at the end is ignored. -EINVAL when it is no such key or its id
+ * does not belong to it. */
+int gvm_vkey_parse(struct gvm_str text, struct gvm_vkey *ret, struct gvm_err *err) GVM_MUST_CHECK;
+/* The key of a 32-byte Ed25519 seed (RFC 8032) under `name`. */
+int gvm_vkey_from_seed(const uint8_t seed[32], const char *name, struct gvm_vkey *ret,
+                       struct gvm_err *err) GVM_MUST_CHECK;
+/* Appends the text form, no newline. */
+int gvm_vkey_text(const struct gvm_vkey *key, struct gvm_buf *out) GVM_MUST_CHECK;
+
+/* ---- checkpoints ---- */
+
+struct gvm_checkpoint {
+    char origin[GVM_MAX_ORIGIN + 1];
+    uint64_t size;
+    uint8_t root[GVM_LEDGER_HASH];
+};
+/* Reads a signed checkpoint without looking at its signatures. -EBADMSG. */
+int gvm_checkpoint_parse(struct gvm_str note, struct gvm_checkpoint *ret, struct gvm_err *err)
+    GVM_MUST_CHECK;
+/* The same, and demands a good signature of `key` under an origin that is the key's name. Signatures
+ * of other keys are skipped. */
+int gvm_checkpoint_open(struct gvm_str note, const struct gvm_vkey *key, struct gvm_checkpoint *ret,
+                        struct gvm_err *err) GVM_MUST_CHECK;
+
+/* ---- the whole log ---- */
+
+struct gvm_verify_opts {
+    const struct gvm_vkey *key;          /* needed */
+    const struct gvm_checkpoint *since;  /* a head kept elsewhere, already opened; or NULL */
+};
+
+struct gvm_verify_report {
+    bool ok;                             /* false (the zero value) means tampering was found */
+    bool live;                           /* a writer is at work on the directory */
+    bool since_ok;                       /* the log extends opts->since */
+    bool have_bad_index;
+    uint64_t bad_index;                  /* first entry that is not what was signed */
+    char bad_file[160];                  /* file below the ledger's directory, "" when none is to blame */
+    char reason[256];                    /* one sentence */
+    uint64_t entries;                    /* whole entries read */
+    uint64_t unsigned_entries;           /* of these, beyond the signed head */
+    uint64_t bytes, segments, tiles;     /* what was read */
+    struct gvm_checkpoint head;          /* the signed head; size 0 and no origin when none yet */
+};
+
+/* Reads everything below `dir` once, in constant memory. 0 = *ret is filled and ret->ok is the
+ * verdict; negative = could not be judged (-ENOENT: no ledger). */
+int gvm_ledger_verify(const char *dir, const struct gvm_verify_opts *opts,
+                      struct gvm_verify_report *ret, struct gvm_err *err) GVM_MUST_CHECK;
+
+/* ---- one entry ---- */
+
+/* Makes the proof text (C2SP tlog-proof@v1) of entry `index` against the checkpoint in `dir`, and
+ * the entry's bytes. The result was checked against that checkpoint's root (the signature is for the
+ * receiver to check). -ERANGE: not signed yet; -EBADMSG: the log does not fit its checkpoint. */
+int gvm_proof_make(const char *dir, uint64_t index, struct gvm_buf *out, struct gvm_buf *ret_entry,
+                   struct gvm_err *err) GVM_MUST_CHECK;
+/* Checks a proof offline: signature by `key`, and that `entry` stands at the index the proof names. */
+int gvm_proof_check(struct gvm_str proof, struct gvm_str entry, const struct gvm_vkey *key,
+                    uint64_t *ret_index, struct gvm_checkpoint *ret_head, struct gvm_err *err)
+    GVM_MUST_CHECK;
+
+#endif

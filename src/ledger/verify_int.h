@@ -1,0 +1,71 @@
+/* ledger/verify_int.h - what the verifying files share among themselves; the writer has its own. */
+#ifndef GVM_LEDGER_VERIFY_INT_H
+#define GVM_LEDGER_VERIFY_INT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "core/core.h"
+#include "ledger/verify.h"
+
+#define VHASH GVM_LEDGER_HASH
+#define VTILE 256u
+
+struct vhasher {
+    struct evp_md_st *md;
+    struct evp_md_ctx_st *ctx;
+};
+int vhasher_init(struct vhasher *h, struct gvm_err *err) GVM_MUST_CHECK;
+void vhasher_done(struct vhasher *h);
+void vhash_leaf(struct vhasher *h, const void *p, size_t n, uint8_t ret[VHASH]);
+void vhash_node(struct vhasher *h, const uint8_t l[VHASH], const uint8_t r[VHASH], uint8_t ret[VHASH]);
+void vhash_empty(struct vhasher *h, uint8_t ret[VHASH]);
+
+/* A stack of complete subtrees, tallest first: the tree so far. */
+struct vtree {
+    struct vhasher *h;
+    uint64_t size;
+    unsigned depth;
+    struct {
+        uint8_t hash[VHASH];
+        unsigned height;
+    } stack[65];
+    /* Told of each complete subtree whose height is a multiple of 8, leaves included. */
+    int (*complete)(void *arg, unsigned height, const uint8_t hash[VHASH], struct gvm_err *err);
+    void *arg;
+};
+int vtree_add(struct vtree *t, const uint8_t leaf[VHASH], struct gvm_err *err) GVM_MUST_CHECK;
+void vtree_root(const struct vtree *t, uint8_t ret[VHASH]);
+
+/* RFC 9162 section 2.1.3.2: the root that `leaf` at `index` and the path give. False when the path has
+ * not exactly the length it must have. */
+bool vproof_root(struct vhasher *h, uint64_t index, uint64_t size, const uint8_t leaf[VHASH],
+                 const uint8_t (*path)[VHASH], size_t n, uint8_t ret[VHASH]);
+
+/* Segments of a directory: first indexes, ascending; malloc'ed. */
+int vfiles_segments(int dirfd, uint64_t **ret, size_t *ret_n, struct gvm_err *err) GVM_MUST_CHECK;
+#define VPATH 160
+void vfiles_segment_path(char dst[VPATH], uint64_t first);
+void vfiles_tile_path(char dst[VPATH], unsigned level, uint64_t index);
+/* Opens a regular file below dirfd for reading, no links: descriptor or negative errno. */
+int vfiles_open(int dirfd, const char *path);
+/* Reads a whole small file: 0, -ENOENT, -EFBIG ... */
+int vfiles_read(int dirfd, const char *path, struct gvm_buf *out) GVM_MUST_CHECK;
+
+/* Lines of one segment, by a window of fixed size. */
+enum vline { VLINE_ENTRY, VLINE_END, VLINE_ZEROS, VLINE_TORN, VLINE_LONG };
+struct vlines {
+    int fd;
+    uint8_t *win;
+    size_t have, pos;
+    uint64_t off; /* file offset of win[0] */
+    bool eof;
+};
+int vlines_open(struct vlines *l, int fd) GVM_MUST_CHECK; /* takes fd on success */
+void vlines_done(struct vlines *l);
+/* Next whole line, or why there is none; negative errno on a read error. ZEROS: a byte 0 stands where
+ * a line should begin. TORN: bytes without a newline behind, or with a 0 among them. */
+int vlines_next(struct vlines *l, struct gvm_str *ret) GVM_MUST_CHECK;
+/* After ZEROS: true when nothing but zeros follows. */
+int vlines_zeros(struct vlines *l, bool *ret) GVM_MUST_CHECK;
+
+#endif
