@@ -14,6 +14,8 @@
 #include <stdint.h>
 #include "core/core.h"
 
+#define GVM_MAX_POLICY (64u << 20) /* policy text, bytes */
+
 enum gvm_decision { /* the zero value denies */
     GVM_DENY = 0,
     GVM_REQUIRE_APPROVAL,
@@ -45,6 +47,8 @@ struct gvm_conf_rule {
     enum gvm_protocol protocol;
     struct gvm_conf_decision decision;
     uint32_t line;            /* of [[rules]] in the file, from 1 */
+    /* Where pattern and path_regex stand, for errors; 0 after gvm_policy_decode(). */
+    uint32_t pattern_line, pattern_col, regex_line, regex_col;
 };
 
 enum gvm_cred_type { GVM_CRED_BEARER, GVM_CRED_API_KEY };

@@ -1,0 +1,167 @@
+#include "conf/toml_shim.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <deque>
+#include <new>
+#include <sstream>
+#include <string>
+#include <toml++/toml.h>
+#include <vector>
+
+struct conf_toml {
+    toml::table table;             /* strings and keys of the nodes point in here ... */
+    std::deque<std::string> texts; /* ... or here */
+    std::deque<conf_node> nodes;
+};
+
+namespace {
+
+struct work {
+    const toml::node *from;
+    conf_node *to;
+};
+
+uint32_t type_of(const toml::node &n)
+{
+    switch (n.type()) {
+    case toml::node_type::table:
+        return CONF_TABLE;
+    case toml::node_type::array:
+        return CONF_ARRAY;
+    case toml::node_type::string:
+        return CONF_STRING;
+    case toml::node_type::integer:
+        return CONF_INT;
+    case toml::node_type::floating_point:
+        return CONF_FLOAT;
+    case toml::node_type::boolean:
+        return CONF_BOOL;
+    case toml::node_type::date_time:
+        return n.as_date_time()->get().offset ? CONF_TIME : CONF_LOCAL_TIME;
+    case toml::node_type::date:
+    case toml::node_type::time:
+    case toml::node_type::none:
+        break;
+    }
+    return CONF_LOCAL_TIME;
+}
+
+conf_node *add(conf_toml &t, const toml::node &n, std::vector<work> &todo)
+{
+    conf_node &to = t.nodes.emplace_back();
+    to.type = type_of(n);
+    to.line = n.source().begin.line;
+    to.col = n.source().begin.column;
+    todo.push_back({&n, &to});
+    return &to;
+}
+
+void fill_scalar(conf_toml &t, const toml::node &n, conf_node &to)
+{
+    if (const auto *s = n.as_string()) {
+        to.text = s->get().data();
+        to.len = s->get().size();
+    } else if (const auto *i = n.as_integer()) {
+        to.num = i->get();
+    } else if (const auto *b = n.as_boolean()) {
+        to.num = b->get();
+    } else if (const auto *d = n.as_date_time()) {
+        std::ostringstream out;
+        out << d->get();
+        std::string &s = t.texts.emplace_back(out.str());
+        to.text = s.data();
+        to.len = s.size();
+    }
+}
+
+void link(conf_node &parent, const std::vector<conf_node *> &members)
+{
+    conf_node **at = &parent.child;
+    for (conf_node *m : members) {
+        *at = m;
+        at = &m->next;
+    }
+}
+
+void fill_table(conf_toml &t, const toml::table &from, conf_node &to, std::vector<work> &todo)
+{
+    std::vector<conf_node *> members;
+    for (auto &&[key, value] : from) {
+        conf_node *m = add(t, value, todo);
+        m->key = key.str().data();
+        m->key_len = key.str().size();
+        m->key_line = key.source().begin.line;
+        m->key_col = key.source().begin.column;
+        members.push_back(m);
+    }
+    std::stable_sort(members.begin(), members.end(), [](const conf_node *a, const conf_node *b) {
+        return a->key_line != b->key_line ? a->key_line < b->key_line : a->key_col < b->key_col;
+    });
+    link(to, members);
+}
+
+/* A work list instead of recursion: how deep the text nests is not ours to choose. */
+const conf_node *build(conf_toml &t)
+{
+    std::vector<work> todo;
+    const conf_node *root = add(t, t.table, todo);
+    while (!todo.empty()) {
+        work w = todo.back();
+        todo.pop_back();
+        if (const auto *table = w.from->as_table()) {
+            fill_table(t, *table, *w.to, todo);
+        } else if (const auto *array = w.from->as_array()) {
+            std::vector<conf_node *> elements;
+            for (auto &&e : *array)
+                elements.push_back(add(t, e, todo));
+            link(*w.to, elements);
+        } else {
+            fill_scalar(t, *w.from, *w.to);
+        }
+    }
+    return root;
+}
+
+} // namespace
+
+extern "C" int conf_toml_parse(const char *text, size_t n, conf_toml **ret,
+                               const conf_node **ret_root, uint32_t *ret_line, uint32_t *ret_col,
+                               char *msg, size_t msg_cap)
+{
+    conf_toml *t = nullptr;
+    *ret_line = *ret_col = 1;
+    try {
+        t = new conf_toml;
+        t->table = toml::parse(std::string_view(text, n));
+        *ret_root = build(*t);
+        *ret = t;
+        return 0;
+    } catch (const toml::parse_error &e) {
+        *ret_line = e.source().begin.line;
+        *ret_col = e.source().begin.column;
+        std::snprintf(msg, msg_cap, "%.*s", static_cast<int>(e.description().size()),
+                      e.description().data());
+    } catch (const std::bad_alloc &) {
+        delete t;
+        return -ENOMEM;
+    } catch (const std::exception &e) {
+        std::snprintf(msg, msg_cap, "%s", e.what());
+    } catch (...) {
+        std::snprintf(msg, msg_cap, "the text cannot be read");
+    }
+    delete t;
+    return -EINVAL;
+}
+
+extern "C" void conf_toml_free(conf_toml *t)
+{
+    if (!t)
+        return;
+    for (conf_node &n : t->nodes)
+        if (n.type == CONF_STRING && n.len)
+            explicit_bzero(const_cast<char *>(n.text), n.len);
+    delete t;
+}
