@@ -1,6 +1,9 @@
 /* cli - gvm: one table of verbs, one file per verb. Prints; nothing else does.
  *
- * Data on stdout, words on stderr. Exit: 0 ok, 1 error, 2 usage, 3 denied or tampering, 125 not set up.
+ * Owns:       the terminal while a verb runs.
+ * Threads:    one.
+ * On failure: one sentence on stderr and the exit code; data on stdout is never half a record.
+ *             Exit: 0 ok, 1 error, 2 usage, 3 denied or tampering found, 125 could not set up.
  */
 #ifndef GVM_CLI_H
 #define GVM_CLI_H
@@ -18,24 +21,43 @@ struct cli_verb {
     const char *summary;               /* one line of `gvm --help` */
     const char *usage;                 /* whole text of `gvm VERB --help`, <= 80 columns */
 };
-/* Verb functions, one per file src/cli/<verb>.c: int cli_<verb>(int argc, char **argv); */
+/* Verb functions, one per file src/cli/<verb>.c, are declared in cli/verbs.h. */
 
-/* Prints "gvm: <text>" and returns `code`. */
+/* Prints "gvm: <text>" on stderr and returns `code`. */
 int cli_fail(int code, const struct gvm_err *err);
-/* Usage error: "gvm VERB: ... (see gvm VERB --help)" and returns GVM_EXIT_USAGE. */
+/* Usage error: "gvm VERB: ... (see gvm VERB --help)" on stderr; returns GVM_EXIT_USAGE. */
 int cli_usage(const char *verb, const char *fmt, ...) GVM_PRINTF(2, 3);
+/* Prints a help text on stdout; returns GVM_EXIT_OK. */
+int cli_help(const char *usage);
+/* The usage error for what getopt_long() just refused ('?' or ':'). */
+int cli_bad_option(const char *verb, char **argv);
+/* A line for the person on stderr: "gvm: ...". */
+void cli_say(const char *fmt, ...) GVM_PRINTF(1, 2);
 /* True when stdout/stderr is a terminal and NO_COLOR is unset. */
 bool cli_color(int fd);
-/* Writes text with control bytes and terminal escapes made visible: for anything an agent can name. */
+/* Writes text with control bytes, terminal escapes, invisible and direction-changing characters made
+ * visible (\n, \x1b, \u{202e}): for anything an agent can name. */
 void cli_print_safe(FILE *f, struct gvm_str s);
+/* The same for a line of file content: tabs stay. */
+void cli_print_text(FILE *f, struct gvm_str s);
+/* Flushes stdout; an exit code: GVM_EXIT_OK, or GVM_EXIT_ERROR (said on stderr) when data was lost. */
+int cli_flush(void);
+/* Asks on the terminal and waits for y or n (return means n). False without a terminal, at end of
+ * input and on anything but y. */
+bool cli_confirm(const char *question);
 
-/* A channel to gvmd's control process. With `start` the daemon is started when absent. */
+/* A channel to gvmd's control process. With `start` the daemon is started when absent; without it
+ * -ENOENT or -ECONNREFUSED says that none runs. Free with gvm_chan_free(). */
 int cli_connect(bool start, struct gvm_chan **ret, struct gvm_err *err) GVM_MUST_CHECK;
-/* Starts gvmd (beside this program, else in PATH) and waits until it serves. */
+/* Starts gvmd (beside this program, else in PATH) and waits until it serves, 10 s at most. Fine when
+ * another gvm was faster. On failure err has gvmd's own words. */
 int cli_daemon_start(struct gvm_err *err) GVM_MUST_CHECK;
-/* The newest run, or the one named (prefix allowed when unique): id and its directory. */
+/* The newest run, or the one named (prefix allowed when unique): id and its directory. -ENOENT: no
+ * such run; -ENOTUNIQ: the prefix fits several. */
 int cli_find_run(const char *name_or_null, char ret_id[GVM_MAX_RUN_ID + 1], char ret_dir[GVM_PATH_MAX],
                  struct gvm_err *err) GVM_MUST_CHECK;
+/* Every run's id in state/runs, oldest first, from `a`. */
+int cli_list_runs(struct gvm_arena *a, char ***ret_ids, size_t *ret_n, struct gvm_err *err) GVM_MUST_CHECK;
 /* Prints one ledger entry for people (one line), colours when asked. Used by watch and events. */
 void cli_print_event(FILE *f, uint64_t index, const struct gvm_json *entry, bool color);
 
