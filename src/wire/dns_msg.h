@@ -22,10 +22,13 @@ struct gvm_dns_question {
  * total <= 253, only an OPT record may follow, no trailing bytes. -EINVAL: answer FORMERR when at
  * least the id could be read (in.n >= 12). */
 int gvm_dns_parse(struct gvm_str in, struct gvm_dns_question *ret, struct gvm_err *err) GVM_MUST_CHECK;
-/* Appends an answer to `out`: the question of `query` repeated, then `n` A or AAAA records with `ttl`. */
+/* Appends an answer to `out`: the question of `query` repeated byte for byte (0x20 case), then `n` A or AAAA
+ * records with `ttl` seconds, then an OPT when the query had one. `query` is the packet that filled `q`.
+ * -ENOBUFS: nothing appended. */
 int gvm_dns_answer(struct gvm_str query, const struct gvm_dns_question *q, unsigned rcode,
                    const struct gvm_ip *addrs, unsigned n, uint32_t ttl, struct gvm_buf *out) GVM_MUST_CHECK;
-/* FORMERR for a query that could not be parsed: header only. -EINVAL when shorter than 12 bytes. */
+/* FORMERR for a query that could not be parsed: header only. -EINVAL when shorter than 12 bytes or itself
+ * an answer (QR set), which is never answered. */
 int gvm_dns_formerr(struct gvm_str query, struct gvm_buf *out) GVM_MUST_CHECK;
 
 #endif
