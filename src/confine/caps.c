@@ -1,6 +1,9 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/securebits.h>
+#include <sched.h>
+#include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -10,6 +13,31 @@
 #define SECURE_LOCKED                                                                              \
     (SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED | \
      SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED)
+
+static int write_proc(const char *path, const char *fmt, unsigned id)
+{
+    char text[64];
+    int n = snprintf(text, sizeof text, fmt, id, id);
+    GVM_AUTOCLOSE int fd = open(path, O_WRONLY | O_CLOEXEC);
+    return fd < 0 ? -errno : gvm_write_all(fd, text, (size_t)n);
+}
+
+int confine_user_namespace(struct gvm_err *err)
+{
+    unsigned uid = geteuid(), gid = getegid();
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2] = {0};
+    if (syscall(SYS_capget, &head, data) == 0 && (data[0].effective & 1u << CAP_SETPCAP))
+        return 0;
+    if (prctl(PR_CAPBSET_READ, 0, 0, 0, 0) == 0 || unshare(CLONE_NEWUSER) < 0)
+        return 0; /* empty already, or not to be had on this host */
+    int r = write_proc("/proc/self/setgroups", "deny", 0);
+    if (r == 0)
+        r = write_proc("/proc/self/uid_map", "%u %u 1", uid);
+    if (r == 0)
+        r = write_proc("/proc/self/gid_map", "%u %u 1", gid);
+    return r < 0 ? gvm_err_sys(err, -r, "cannot map the user in a namespace of its own") : 0;
+}
 
 /* The bounding set and the securebits need CAP_SETPCAP. An ordinary user has not got it, has nothing to
  * lose there either, and no_new_privs keeps an exec from gaining. */

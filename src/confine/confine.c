@@ -18,6 +18,9 @@ static int privileges(const char *name, struct gvm_err *err)
     (void)prctl(PR_SET_NAME, name, 0, 0, 0);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return gvm_err_sys(err, errno, "cannot set no_new_privs");
+    int r = confine_user_namespace(err); /* writes /proc/self: while still dumpable */
+    if (r < 0)
+        return r;
     /* LeakSanitizer traces its own process. */
     if (!CONFINE_SANITIZED && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         return gvm_err_sys(err, errno, "cannot become undumpable");

@@ -44,6 +44,9 @@ struct confine_list {
 /* Ended by calls == NULL. */
 extern const struct confine_list confine_lists[];
 
+/* An ordinary user may empty its bounding set only in a user namespace of its own (the same uid mapped
+ * to itself). Does nothing for who has CAP_SETPCAP and where namespaces are not to be had. */
+int confine_user_namespace(struct gvm_err *err) GVM_MUST_CHECK;
 int confine_landlock(const struct gvm_confine_spec *spec, struct gvm_err *err) GVM_MUST_CHECK;
 int confine_seccomp(const struct gvm_confine_spec *spec, struct gvm_err *err) GVM_MUST_CHECK;
 

@@ -363,10 +363,17 @@ static int state_left(void *arg)
     ssize_t n = pread(*(int *)arg, text, sizeof text - 1, 0);
     if (n <= 0)
         return 90;
-    return strstr(text, "NoNewPrivs:\t1") && strstr(text, "Seccomp:\t2") &&
-                   strstr(text, "CapEff:\t0000000000000000") && strstr(text, "CapPrm:\t0000000000000000")
-               ? 0
-               : 1;
+    static const char *const wanted[] = {
+        "NoNewPrivs:\t1",           "Seccomp:\t2",
+        "CapInh:\t0000000000000000", "CapPrm:\t0000000000000000",
+        "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000",
+        "CapAmb:\t0000000000000000",
+    };
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        if (!strstr(text, wanted[i]))
+            return 1 + (int)i;
+    }
+    return 0;
 }
 
 static int open_status_then(void *arg)
