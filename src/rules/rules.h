@@ -38,19 +38,26 @@ struct gvm_verdict {
     int32_t rule;               /* index into the file's rules, -1 = default */
     uint32_t line;              /* of the rule, 0 = default */
     bool private_ok, intercept;
+    bool lenient;           /* it is the lenient reading of the path that gave this verdict */
     struct gvm_str name;        /* rule name, "default" when none; lives as long as the set */
     struct gvm_str reason;
 };
 
-/* First match in file order wins; no match gives the set's default. *ret is always filled. */
+/* First match in file order wins; no match gives the set's default. *ret is always filled.
+ * HTTP: a path with escapes or parameters is also judged as the most lenient server would read it
+ * (gvm_path_loose()), and the stricter of both verdicts counts.
+ * TCP: only rules with protocol = "tcp" and Deny rules over every method and path of a host match; no
+ * match is Deny, whatever the default for HTTP is. */
 void gvm_rules_decide(const struct gvm_ruleset *rs, const struct gvm_facts *f, struct gvm_verdict *ret);
 /* May anything on this host:port be opaque TLS for this agent (a matching rule with intercept = false
- * whose decision allows)? Fills *ret with that rule's verdict. */
+ * whose decision allows)? Fills *ret with that rule's verdict. False too when any earlier rule could
+ * match a request there: it must see the request. Method and path of `f` are not looked at. */
 bool gvm_rules_opaque(const struct gvm_ruleset *rs, const struct gvm_facts *f, struct gvm_verdict *ret);
 /* Indexes of all rules that match, in order, up to cap; for explain. */
 size_t gvm_rules_matches(const struct gvm_ruleset *rs, const struct gvm_facts *f, int32_t *out, size_t cap);
 
-/* A rule no request can reach because an earlier one takes everything it would. */
+/* A rule no request can reach because an earlier one takes everything it would. Only sure cases are
+ * reported, and the search gives up (returns what it has) after a bounded amount of work. */
 struct gvm_hidden_rule {
     int32_t rule, by;
 };
