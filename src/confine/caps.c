@@ -14,12 +14,18 @@
     (SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED | \
      SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED)
 
-static int write_proc(const char *path, const char *fmt, unsigned id)
+static int write_proc(const char *path, const char *text)
 {
-    char text[64];
-    int n = snprintf(text, sizeof text, fmt, id, id);
     GVM_AUTOCLOSE int fd = open(path, O_WRONLY | O_CLOEXEC);
-    return fd < 0 ? -errno : gvm_write_all(fd, text, (size_t)n);
+    return fd < 0 ? -errno : gvm_write_all(fd, text, strlen(text));
+}
+
+/* The same id inside as outside. */
+static int map_id(const char *path, unsigned id)
+{
+    char line[64];
+    snprintf(line, sizeof line, "%u %u 1", id, id);
+    return write_proc(path, line);
 }
 
 int confine_user_namespace(struct gvm_err *err)
@@ -31,11 +37,11 @@ int confine_user_namespace(struct gvm_err *err)
         return 0;
     if (prctl(PR_CAPBSET_READ, 0, 0, 0, 0) == 0 || unshare(CLONE_NEWUSER) < 0)
         return 0; /* empty already, or not to be had on this host */
-    int r = write_proc("/proc/self/setgroups", "deny", 0);
+    int r = write_proc("/proc/self/setgroups", "deny");
     if (r == 0)
-        r = write_proc("/proc/self/uid_map", "%u %u 1", uid);
+        r = map_id("/proc/self/uid_map", uid);
     if (r == 0)
-        r = write_proc("/proc/self/gid_map", "%u %u 1", gid);
+        r = map_id("/proc/self/gid_map", gid);
     return r < 0 ? gvm_err_sys(err, -r, "cannot map the user in a namespace of its own") : 0;
 }
 
