@@ -63,7 +63,6 @@ struct gvm_verify_opts {
 
 struct gvm_verify_report {
     bool ok;                             /* false (the zero value) means tampering was found */
-    bool live;                           /* a writer is at work on the directory */
     bool since_ok;                       /* the log extends opts->since */
     bool have_bad_index;
     uint64_t bad_index;                  /* first entry that is not what was signed */

@@ -1,0 +1,57 @@
+/* entry.c - how every producer builds an entry, and what the writer accepts as one.
+ *
+ * An entry is one JSON object on one line, and begins with the members v, t and kind in this order, so
+ * that the writer can tell the kind of an entry without parsing the rest.
+ */
+#include <errno.h>
+#include "ledger/ledger_int.h"
+
+void gvm_entry_begin(struct gvm_jw *w, struct gvm_buf *out, const char *kind, const char *run,
+                     const char *agent)
+{
+    char now[GVM_TIME_TEXT];
+    gvm_time_text(now, gvm_now_ns());
+    gvm_jw_init(w, out);
+    gvm_jw_object(w);
+    gvm_jw_kint(w, "v", 1);
+    gvm_jw_kstrz(w, "t", now);
+    gvm_jw_kstrz(w, "kind", kind);
+    if (run)
+        gvm_jw_kstrz(w, "run", run);
+    if (agent)
+        gvm_jw_kstrz(w, "agent", agent);
+}
+
+int gvm_entry_end(struct gvm_jw *w)
+{
+    gvm_jw_object_end(w);
+    if (w->out->len > GVM_MAX_ENTRY)
+        return -E2BIG;
+    if (w->out->failed) /* it did not fit its buffer, or memory ran out well before */
+        return w->out->len + 4096 > w->out->max ? -E2BIG : -ENOMEM;
+    return 0;
+}
+
+/* One line of UTF-8 without control bytes. Plain ASCII, the usual case, goes eight bytes at a time. */
+static bool text_ok(struct gvm_str s)
+{
+    const uint64_t high = 0x8080808080808080u, space = 0x2020202020202020u;
+    uint64_t low = 0, bits = 0, word;
+    size_t i = 0;
+    for (; i + 8 <= s.n; i += 8) {
+        memcpy(&word, s.p + i, 8);
+        bits |= word;
+        low |= (word - space) & ~word; /* exact for the lowest such byte: enough to know of one */
+    }
+    for (; i < s.n; i++) {
+        bits |= (unsigned char)s.p[i];
+        low |= (unsigned char)s.p[i] < 0x20 ? high : 0;
+    }
+    return !(low & high) && (!(bits & high) || gvm_utf8_valid(s));
+}
+
+bool ledger_line_ok(struct gvm_str line)
+{
+    return line.n >= 2 && line.n <= GVM_MAX_ENTRY && line.p[0] == '{' && line.p[line.n - 1] == '}' &&
+           text_ok(line);
+}

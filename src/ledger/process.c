@@ -1,0 +1,591 @@
+/* process.c - the ledger process: `gvmd --child ledger`.
+ *
+ *   parent --START{origin}, directory--> [confine, lock, recover] --READY--> parent
+ *   proxy, control, parent --APPEND--> batch --commit--> APPENDED
+ *                                               '--> head --SIGN--> keys --SIGNED--> checkpoint
+ *
+ * Group commit: everything that waits on the channels goes into one batch, one write, one fdatasync;
+ * while the disk works the next batch gathers in the sockets. A batch in which nobody waits may be held
+ * for HOLD_NS, so that a stream of unwatched entries does not keep the disk busy for each of them.
+ * A head is asked for SIGN_NS after a commit, one at a time, so it covers many batches when there
+ * are many. When a batch fails the gate is closed: every APPEND is answered with the error at once, and
+ * the writer is healed in the background of the same loop.
+ *
+ * The other end may do anything the catalogue lets it: an entry is checked for form, and for being of a
+ * kind that its sender may write. A peer that does not take its answers is hung up on.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+#include "confine/confine.h"
+#include "ipc/ipc.h"
+#include "ledger/ledger_int.h"
+
+#define MS 1000000ll
+enum { ROUND_FRAMES = 64, HOLD_ENTRIES = 1024, HOLD_BYTES = 256 * 1024, QUEUE_BYTES = 1 << 20 };
+static const int64_t HOLD_NS = 2 * MS;
+static const int64_t SIGN_NS = 2 * MS;
+static const int64_t SIGN_LOST_NS = 2000 * MS;
+static const int64_t SIGN_RETRY_NS = 500 * MS;
+static const int64_t HEAD_SYNC_NS = 250 * MS; /* at least between two synced checkpoints */
+static const int64_t HEAL_NS = 200 * MS;
+static const int64_t REST_NS = 1000 * MS;     /* quiet for so long: partial tiles, synced checkpoint */
+static const int64_t LAST_HEAD_NS = 1000 * MS;
+static const int64_t GATHER_NS = 30000;       /* how long a batch waits for askers of the last one */
+
+/* Whom to answer when the batch is done. */
+struct ask {
+    enum gvm_role role;
+    unsigned generation; /* of the channel: an answer must not go to its successor */
+    uint64_t id;
+};
+
+struct process {
+    struct gvm_chan *chan[GVM_ROLE_MAX];
+    unsigned generation[GVM_ROLE_MAX];
+    struct ledger_writer *w;
+    struct ask *asks;
+    unsigned nasks, last_asks;
+    int64_t held_since; /* 0: the batch is empty */
+    bool stop;
+    /* signing */
+    bool sign_out;
+    struct gvm_m_sign asked;
+    uint64_t sign_id;
+    int64_t sign_due, sign_sent; /* due 0: nothing to sign */
+    int64_t head_synced;
+    bool head_loose; /* the checkpoint was replaced and not synced */
+    /* failure */
+    int64_t closed_since, heal_at;
+    uint64_t refused;
+    char why[256];
+    /* rest */
+    int64_t last_commit;
+    bool rested;
+};
+
+/* ---- channels ---- */
+
+static void hang_up(struct process *p, enum gvm_role role)
+{
+    gvm_chan_free(p->chan[role]);
+    p->chan[role] = NULL;
+    p->generation[role]++;
+    if (role == GVM_ROLE_PARENT)
+        p->stop = true;
+    if (role == GVM_ROLE_KEYS)
+        p->sign_out = false;
+}
+
+static void send_to(struct process *p, enum gvm_role role, enum gvm_msg_type type, uint64_t id,
+                    const void *data, size_t n)
+{
+    if (p->chan[role] && gvm_chan_send(p->chan[role], type, id, data, n, NULL, 0) < 0)
+        hang_up(p, role);
+}
+
+static void answer(struct process *p, const struct ask *a, int error, uint64_t index)
+{
+    struct gvm_m_appended m = {.error = error, .index = index};
+    if (p->generation[a->role] == a->generation)
+        send_to(p, a->role, GVM_MSG_APPENDED, a->id, &m, sizeof m);
+}
+
+static void tell_gate(struct process *p, enum gvm_role role)
+{
+    struct gvm_m_gate m = {.open = p->closed_since == 0};
+    send_to(p, role, GVM_MSG_GATE, 0, &m, sizeof m);
+}
+
+static void tell_gate_all(struct process *p)
+{
+    tell_gate(p, GVM_ROLE_PROXY);
+    tell_gate(p, GVM_ROLE_CONTROL);
+    tell_gate(p, GVM_ROLE_PARENT);
+}
+
+/* ---- batches ---- */
+
+static void close_gate(struct process *p, const struct gvm_err *err)
+{
+    int64_t now = gvm_mono_ns();
+    gvm_log(GVM_LOG_ERROR, "%s; nothing is forwarded until this is healed", err->text);
+    if (!p->closed_since) {
+        p->closed_since = now;
+        p->refused = 0;
+        (void)snprintf(p->why, sizeof p->why, "%.250s", err->text);
+    }
+    p->heal_at = now + HEAL_NS;
+    tell_gate_all(p);
+}
+
+static void commit(struct process *p)
+{
+    struct gvm_err err = {0};
+    uint64_t first = p->w->durable;
+    unsigned lines = p->w->count;
+    int r = ledger_writer_commit(p->w, &err);
+    /* asks[] has a row per line, in order; an id of 0 waits for nothing. */
+    for (unsigned i = 0; i < lines; i++)
+        if (p->asks[i].id)
+            answer(p, &p->asks[i], r < 0 ? EIO : 0, r < 0 ? 0 : first + i);
+    p->last_asks = p->nasks;
+    p->nasks = 0;
+    p->held_since = 0;
+    unsigned lost = r < 0 ? lines : 0;
+    if (!r)
+        r = ledger_writer_settle(p->w, &err);
+    if (r < 0) {
+        close_gate(p, &err);
+        p->refused += lost;
+        return;
+    }
+    p->last_commit = gvm_mono_ns();
+    p->rested = false;
+    if (!p->sign_due)
+        p->sign_due = p->last_commit + SIGN_NS;
+}
+
+/* Which roles may write an entry of a kind, by how the kind begins; what matches no row, everybody. */
+static const struct {
+    struct gvm_str prefix;
+    unsigned roles;
+} kinds[] = {
+    {{"ledger.", 7}, 0},
+    {{"gate.", 5}, 0},
+    {{"daemon.", 7}, 1u << GVM_ROLE_PARENT},
+    {{"config.", 7}, 1u << GVM_ROLE_PARENT | 1u << GVM_ROLE_CONTROL},
+    {{"run.", 4}, 1u << GVM_ROLE_PARENT | 1u << GVM_ROLE_CONTROL},
+    {{"fs.", 3}, 1u << GVM_ROLE_PARENT | 1u << GVM_ROLE_CONTROL},
+};
+
+/* An entry begins {"v":1,"t":"<30 characters>","kind":"..., as gvm_entry_begin() writes it. */
+static bool kind_allowed(struct gvm_str line, enum gvm_role role)
+{
+    static const char head[] = "{\"v\":1,\"t\":\"", middle[] = "\",\"kind\":\"";
+    const size_t at = sizeof head - 1 + GVM_TIME_TEXT - 1, kind = at + sizeof middle - 1;
+    if (line.n <= kind || memcmp(line.p, head, sizeof head - 1) != 0 ||
+        memcmp(line.p + at, middle, sizeof middle - 1) != 0)
+        return false;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (gvm_str_starts((struct gvm_str){line.p + kind, line.n - kind}, kinds[i].prefix))
+            return kinds[i].roles >> role & 1;
+    return true;
+}
+
+static void refuse(struct process *p, enum gvm_role role, uint64_t id, int error)
+{
+    struct ask a = {role, p->generation[role], id};
+    if (id)
+        answer(p, &a, error, 0);
+}
+
+static void on_append(struct process *p, enum gvm_role role, const struct gvm_msg *m)
+{
+    struct gvm_m_append head;
+    if (m->len < sizeof head)
+        return;
+    memcpy(&head, m->data, sizeof head);
+    struct gvm_str line = {(const char *)m->data + sizeof head, m->len - sizeof head};
+    uint64_t id = head.flags & GVM_APPEND_NO_WAIT ? 0 : m->id;
+    if (p->closed_since) {
+        p->refused++;
+        refuse(p, role, id, EIO);
+        return;
+    }
+    int r = kind_allowed(line, role) ? ledger_writer_add(p->w, line) : -EINVAL;
+    if (r < 0) {
+        gvm_log(GVM_LOG_WARN, "an entry of %s was refused", gvm_role_name(role));
+        refuse(p, role, id, -r);
+        return;
+    }
+    p->asks[p->w->count - 1] = (struct ask){role, p->generation[role], id};
+    p->nasks += id != 0;
+    if (!p->held_since)
+        p->held_since = gvm_mono_ns();
+    if (ledger_writer_full(p->w))
+        commit(p);
+}
+
+static bool batch_due(const struct process *p, int64_t now)
+{
+    return p->held_since && (p->nasks || p->w->count >= HOLD_ENTRIES || p->w->batch.len >= HOLD_BYTES ||
+                             now - p->held_since >= HOLD_NS);
+}
+
+/* ---- heads ---- */
+
+static void ask_signature(struct process *p, int64_t now)
+{
+    if (!p->sign_due || p->sign_out || now < p->sign_due || !p->chan[GVM_ROLE_KEYS])
+        return;
+    p->sign_due = 0;
+    if (!ledger_writer_head(p->w, &p->asked))
+        return;
+    p->sign_out = true;
+    p->sign_sent = now;
+    send_to(p, GVM_ROLE_KEYS, GVM_MSG_SIGN, ++p->sign_id, &p->asked, sizeof p->asked);
+}
+
+static void on_signed(struct process *p, const struct gvm_msg *m, int64_t now)
+{
+    struct gvm_m_signed sig;
+    struct gvm_err err = {0};
+    if (m->id != p->sign_id || !p->sign_out || m->len != sizeof sig)
+        return;
+    memcpy(&sig, m->data, sizeof sig);
+    p->sign_out = false;
+    bool sync = p->stop || now - p->head_synced >= HEAD_SYNC_NS;
+    int r = ledger_writer_publish(p->w, &p->asked, &sig, sync, &err);
+    if (r < 0) {
+        gvm_log(GVM_LOG_ERROR, "%s", err.text);
+        p->sign_due = now + SIGN_RETRY_NS;
+        return;
+    }
+    p->head_loose = !sync;
+    if (sync)
+        p->head_synced = now;
+    if (!p->sign_due && p->w->head.size < p->w->tree->size)
+        p->sign_due = now + SIGN_NS;
+}
+
+static void on_sign_failed(struct process *p, const struct gvm_msg *m, int64_t now)
+{
+    if (m->id != p->sign_id)
+        return;
+    size_t skip = m->len < sizeof(struct gvm_m_failed) ? m->len : sizeof(struct gvm_m_failed);
+    gvm_log(GVM_LOG_ERROR, "the head was not signed: %.*s", (int)(m->len - skip),
+            (const char *)m->data + skip);
+    p->sign_out = false;
+    p->sign_due = now + SIGN_RETRY_NS;
+}
+
+/* ---- messages ---- */
+
+static void on_peer(struct process *p, struct gvm_msg *m)
+{
+    struct gvm_m_peer peer;
+    if (m->len != sizeof peer || m->nfds != 1)
+        return;
+    memcpy(&peer, m->data, sizeof peer);
+    if (peer.role != GVM_ROLE_KEYS && peer.role != GVM_ROLE_PROXY && peer.role != GVM_ROLE_CONTROL)
+        return;
+    struct gvm_chan *c = gvm_chan_new(m->fds[0], GVM_ROLE_LEDGER, (enum gvm_role)peer.role, QUEUE_BYTES);
+    if (!c)
+        return;
+    (void)gvm_steal_fd(&m->fds[0]);
+    hang_up(p, (enum gvm_role)peer.role);
+    p->chan[peer.role] = c;
+    if (peer.role == GVM_ROLE_KEYS)
+        p->sign_due = 1;
+    else
+        tell_gate(p, (enum gvm_role)peer.role);
+}
+
+/* One frame. The catalogue has already checked who may send what. */
+static void on_message(struct process *p, enum gvm_role role, struct gvm_msg *m)
+{
+    if (m->type == GVM_MSG_APPEND)
+        on_append(p, role, m);
+    else if (m->type == GVM_MSG_SIGNED)
+        on_signed(p, m, gvm_mono_ns());
+    else if (m->type == GVM_MSG_FAILED && role == GVM_ROLE_KEYS)
+        on_sign_failed(p, m, gvm_mono_ns());
+    else if (m->type == GVM_MSG_PEER)
+        on_peer(p, m);
+    else if (m->type == GVM_MSG_STOP)
+        p->stop = true;
+    gvm_msg_done(m);
+}
+
+/* Up to ROUND_FRAMES frames of one channel; true if there was one. */
+static bool drain_one(struct process *p, enum gvm_role role)
+{
+    struct gvm_msg m;
+    bool any = false;
+    for (unsigned i = 0; i < ROUND_FRAMES && p->chan[role]; i++) {
+        int r = gvm_chan_recv(p->chan[role], &m);
+        if (r == 0)
+            break;
+        if (r < 0) {
+            if (r != -EPIPE)
+                gvm_log(GVM_LOG_ERROR, "%s broke the protocol", gvm_role_name(role));
+            hang_up(p, role);
+            break;
+        }
+        any = true;
+        on_message(p, role, &m);
+    }
+    return any;
+}
+
+/* Turn by turn, so that no channel starves another, until all are empty or a batch is worth it. */
+static void drain(struct process *p)
+{
+    bool any;
+    do {
+        any = false;
+        for (unsigned role = GVM_ROLE_PARENT; role < GVM_ROLE_MAX; role++)
+            any |= drain_one(p, (enum gvm_role)role);
+    } while (any && p->w->count < HOLD_ENTRIES);
+}
+
+/* ---- the loop ---- */
+
+/* Waits for a frame, at most until `until` (0: for ever). True when there is something to read. */
+static bool wait_frames(struct process *p, int64_t until)
+{
+    struct pollfd fds[GVM_ROLE_MAX];
+    enum gvm_role who[GVM_ROLE_MAX];
+    nfds_t n = 0;
+    for (unsigned role = GVM_ROLE_PARENT; role < GVM_ROLE_MAX; role++) {
+        if (!p->chan[role])
+            continue;
+        short events = POLLIN;
+        if (gvm_chan_wants_write(p->chan[role]))
+            events |= POLLOUT;
+        who[n] = (enum gvm_role)role;
+        fds[n++] = (struct pollfd){.fd = gvm_chan_fd(p->chan[role]), .events = events};
+    }
+    int64_t left = until - gvm_mono_ns();
+    left = left < 0 ? 0 : left;
+    struct timespec ts = {.tv_sec = left / (1000 * MS), .tv_nsec = left % (1000 * MS)};
+    bool ready = false;
+    if (ppoll(fds, n, until ? &ts : NULL, NULL) <= 0)
+        return false;
+    for (nfds_t i = 0; i < n; i++) {
+        if (fds[i].revents & POLLOUT && gvm_chan_flush(p->chan[who[i]]) < 0)
+            hang_up(p, who[i]);
+        ready |= (fds[i].revents & ~POLLOUT) != 0;
+    }
+    return ready;
+}
+
+/* Askers that were just answered come back at once: a moment's patience puts them all into one batch
+ * instead of one alone and the rest behind it. */
+static void gather(struct process *p)
+{
+    int64_t until = gvm_mono_ns() + GATHER_NS;
+    while (p->nasks && p->nasks < p->last_asks && wait_frames(p, until))
+        drain(p);
+}
+
+static void earlier(int64_t *until, int64_t t)
+{
+    if (t && (!*until || t < *until))
+        *until = t;
+}
+
+static int64_t next_deadline(const struct process *p)
+{
+    int64_t until = 0;
+    if (p->held_since)
+        earlier(&until, p->nasks ? 1 : p->held_since + HOLD_NS);
+    if (p->chan[GVM_ROLE_KEYS])
+        earlier(&until, p->sign_out ? p->sign_sent + SIGN_LOST_NS : p->sign_due);
+    if (p->closed_since)
+        earlier(&until, p->heal_at);
+    else if (!p->rested)
+        earlier(&until, p->last_commit + REST_NS);
+    return until;
+}
+
+static int write_opened(struct process *p, int64_t now, struct gvm_err *err)
+{
+    struct gvm_buf b;
+    struct gvm_jw j;
+    gvm_buf_init(&b, GVM_MAX_ENTRY);
+    gvm_entry_begin(&j, &b, "gate.opened", NULL, NULL);
+    gvm_jw_kint(&j, "closed_ms", (now - p->closed_since) / MS);
+    gvm_jw_kint(&j, "refused", (int64_t)p->refused);
+    gvm_jw_kstrz(&j, "why", p->why);
+    int r = gvm_entry_end(&j);
+    if (!r)
+        r = ledger_writer_add(p->w, gvm_buf_str(&b));
+    gvm_buf_done(&b);
+    if (r < 0)
+        return gvm_err_sys(err, -r, "ledger: cannot record the failure");
+    r = ledger_writer_commit(p->w, err);
+    return r < 0 ? r : ledger_writer_settle(p->w, err);
+}
+
+static void try_heal(struct process *p, int64_t now)
+{
+    struct gvm_err err = {0};
+    if (!p->closed_since || now < p->heal_at)
+        return;
+    int r = ledger_writer_heal(p->w, &err);
+    if (!r)
+        r = write_opened(p, now, &err);
+    if (r < 0) {
+        gvm_log(GVM_LOG_WARN, "not healed yet: %s", err.text);
+        p->heal_at = gvm_mono_ns() + HEAL_NS;
+        return;
+    }
+    gvm_log(GVM_LOG_WARN, "healed after %lld ms", (now - p->closed_since) / MS);
+    p->closed_since = 0;
+    p->sign_out = false; /* a head asked for before may be of another tree object; ask anew */
+    p->sign_due = p->last_commit = gvm_mono_ns();
+    p->rested = false;
+    tell_gate_all(p);
+}
+
+/* Nothing has come for a while: what may be put off until then. */
+static void rest(struct process *p, int64_t now)
+{
+    if (p->rested || p->closed_since || p->held_since || now - p->last_commit < REST_NS)
+        return;
+    p->rested = true;
+    if (p->head_loose) {
+        int fd = p->w->ops->open(p->w->ops->arg, p->w->dirfd, "checkpoint", O_WRONLY, 0);
+        if (fd >= 0) {
+            p->head_loose = p->w->ops->datasync(p->w->ops->arg, fd) < 0;
+            p->w->ops->close(p->w->ops->arg, fd);
+        }
+    }
+    int r = ledger_writer_partials(p->w);
+    if (r < 0)
+        gvm_log(GVM_LOG_WARN, "cannot write partial tiles (errno %d)", -r);
+}
+
+static void serve(struct process *p)
+{
+    while (!p->stop) {
+        bool ready = wait_frames(p, next_deadline(p));
+        drain(p);
+        gather(p);
+        int64_t now = gvm_mono_ns();
+        if (batch_due(p, now))
+            commit(p);
+        if (p->sign_out && now - p->sign_sent > SIGN_LOST_NS) {
+            p->sign_out = false;
+            p->sign_due = now;
+        }
+        ask_signature(p, now);
+        try_heal(p, now);
+        if (!ready) {
+            rest(p, now);
+            while (!p->held_since && ledger_writer_idle(p->w) && !wait_frames(p, 1))
+                ;
+        }
+    }
+}
+
+/* What was sent before the end is still taken, and the last head gets its signature. */
+static void finish(struct process *p)
+{
+    drain(p);
+    if (p->w->count)
+        commit(p);
+    int64_t until = gvm_mono_ns() + LAST_HEAD_NS;
+    while (p->chan[GVM_ROLE_KEYS] && !p->closed_since && p->w->head.size < p->w->tree->size &&
+           gvm_mono_ns() < until) {
+        if (!p->sign_out)
+            p->sign_due = 1;
+        ask_signature(p, gvm_mono_ns());
+        (void)wait_frames(p, until);
+        (void)drain_one(p, GVM_ROLE_KEYS);
+    }
+}
+
+/* ---- start ---- */
+
+/* The parent's first message: the log's name and the directory. */
+static int take_start(struct gvm_chan *parent, char origin[GVM_MAX_ORIGIN + 1], int *ret_dirfd,
+                      uint64_t *ret_id, struct gvm_err *err)
+{
+    struct gvm_msg m;
+    int r;
+    while ((r = gvm_chan_recv(parent, &m)) == 0) {
+        struct pollfd pfd = {.fd = gvm_chan_fd(parent), .events = POLLIN};
+        (void)poll(&pfd, 1, -1);
+    }
+    if (r < 0)
+        return gvm_err_sys(err, -r, "ledger: no START from the parent");
+    struct gvm_arena *a = gvm_arena_new(64 * 1024);
+    struct gvm_json *v = NULL;
+    r = 0;
+    if (m.type != GVM_MSG_START || m.nfds != 1)
+        r = gvm_err_set(err, EPROTO, "ledger: the first message must be START with one directory");
+    if (!r && !a)
+        r = gvm_err_set(err, ENOMEM, "ledger: out of memory");
+    if (!r)
+        r = gvm_json_parse(a, gvm_msg_str(&m), &v, err);
+    if (!r && gvm_str_copy(origin, GVM_MAX_ORIGIN + 1, gvm_str(gvm_json_text(v, "origin", ""))) < 0)
+        r = gvm_err_set(err, EINVAL, "ledger: the origin is too long");
+    if (!r) {
+        *ret_dirfd = gvm_steal_fd(&m.fds[0]);
+        *ret_id = m.id;
+    }
+    gvm_arena_free(a);
+    gvm_msg_done(&m);
+    return r;
+}
+
+static int confine_self(int dirfd, struct gvm_err *err)
+{
+    /* OpenSSL reads its configuration at its first use: before the doors close. */
+    struct ledger_hasher warm = {0};
+    if (ledger_hasher_init(&warm) < 0)
+        return gvm_err_set(err, ENOMEM, "ledger: no SHA-256");
+    ledger_hasher_done(&warm);
+    struct gvm_confine_spec spec = {
+        .name = "gvmd-ledger",
+        .lists = GVM_CONFINE_BASE | GVM_CONFINE_LOOP | GVM_CONFINE_UNIX | GVM_CONFINE_FILES,
+        .dirs_rw = &dirfd,
+        .ndirs_rw = 1,
+    };
+    return gvm_confine(&spec, err);
+}
+
+static int start(struct process *p, int fd, struct gvm_err *err)
+{
+    char origin[GVM_MAX_ORIGIN + 1];
+    int dirfd = -1;
+    uint64_t id = 0;
+    p->asks = gvm_calloc(BATCH_ENTRIES, sizeof *p->asks);
+    p->chan[GVM_ROLE_PARENT] = gvm_chan_new(fd, GVM_ROLE_LEDGER, GVM_ROLE_PARENT, QUEUE_BYTES);
+    if (!p->asks || !p->chan[GVM_ROLE_PARENT])
+        return gvm_err_set(err, ENOMEM, "ledger: out of memory");
+    int r = take_start(p->chan[GVM_ROLE_PARENT], origin, &dirfd, &id, err);
+    if (!r)
+        r = confine_self(dirfd, err);
+    struct ledger_writer_opts opts = {.origin = origin};
+    if (!r)
+        r = ledger_writer_open(dirfd, &opts, &p->w, err);
+    if (r < 0) {
+        gvm_close(&dirfd);
+        if (id) /* best effort: the log line says the same */
+            gvm_chan_fail(p->chan[GVM_ROLE_PARENT], id, err);
+        return r;
+    }
+    p->last_commit = gvm_mono_ns();
+    p->sign_due = 1;
+    return gvm_chan_send(p->chan[GVM_ROLE_PARENT], GVM_MSG_READY, id, NULL, 0, NULL, 0);
+}
+
+int gvm_ledger_main(int fd)
+{
+    struct gvm_err err = {0};
+    struct process *p = gvm_calloc(1, sizeof *p);
+    if (!p)
+        return 1;
+    gvm_log_open("gvmd[ledger]");
+    int r = start(p, fd, &err);
+    if (r < 0) {
+        gvm_log(GVM_LOG_ERROR, "%s", err.text);
+    } else {
+        serve(p);
+        finish(p);
+    }
+    for (unsigned role = 0; role < GVM_ROLE_MAX; role++)
+        gvm_chan_free(p->chan[role]);
+    ledger_writer_close(p->w);
+    free(p->asks);
+    free(p);
+    return r < 0;
+}

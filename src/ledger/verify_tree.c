@@ -1,0 +1,115 @@
+/* verify_tree.c - RFC 6962 hashes, tree and inclusion path, computed without the writer's code.
+ *
+ * The tree is a stack of complete subtrees; two of one height become one of the next.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <openssl/evp.h>
+#include "ledger/verify_int.h"
+
+int vhasher_init(struct vhasher *h, struct gvm_err *err)
+{
+    h->md = EVP_MD_fetch(NULL, "SHA256", NULL);
+    h->ctx = EVP_MD_CTX_new();
+    if (h->md && h->ctx && EVP_DigestInit_ex2(h->ctx, h->md, NULL) == 1)
+        return 0;
+    vhasher_done(h);
+    return gvm_err_set(err, ENOMEM, "cannot set up SHA-256");
+}
+
+void vhasher_done(struct vhasher *h)
+{
+    EVP_MD_CTX_free(h->ctx);
+    EVP_MD_free(h->md);
+    *h = (struct vhasher){NULL, NULL};
+}
+
+static void sum(struct vhasher *h, const void *p, size_t n, bool prefix, uint8_t ret[VHASH])
+{
+    static const uint8_t leaf = 0x00;
+    if (EVP_DigestInit_ex2(h->ctx, NULL, NULL) != 1 ||
+        (prefix && EVP_DigestUpdate(h->ctx, &leaf, 1) != 1) || EVP_DigestUpdate(h->ctx, p, n) != 1 ||
+        EVP_DigestFinal_ex(h->ctx, ret, NULL) != 1)
+        abort();
+}
+
+void vhash_leaf(struct vhasher *h, const void *p, size_t n, uint8_t ret[VHASH])
+{
+    sum(h, p, n, true, ret);
+}
+
+void vhash_node(struct vhasher *h, const uint8_t l[VHASH], const uint8_t r[VHASH], uint8_t ret[VHASH])
+{
+    struct {
+        uint8_t one, l[VHASH], r[VHASH];
+    } in = {.one = 0x01};
+    memcpy(in.l, l, VHASH);
+    memcpy(in.r, r, VHASH);
+    sum(h, &in, sizeof in, false, ret);
+}
+
+void vhash_empty(struct vhasher *h, uint8_t ret[VHASH])
+{
+    sum(h, "", 0, false, ret);
+}
+
+int vtree_add(struct vtree *t, const uint8_t leaf[VHASH], struct gvm_err *err)
+{
+    unsigned d = t->depth++;
+    memcpy(t->stack[d].hash, leaf, VHASH);
+    t->stack[d].height = 0;
+    t->size++;
+    for (;;) {
+        unsigned height = t->stack[d].height;
+        if (height % 8 == 0 && t->complete) {
+            int r = t->complete(t->arg, height, t->stack[d].hash, err);
+            if (r < 0)
+                return r;
+        }
+        if (d == 0 || t->stack[d - 1].height != height)
+            return 0;
+        vhash_node(t->h, t->stack[d - 1].hash, t->stack[d].hash, t->stack[d - 1].hash);
+        t->stack[--d].height = height + 1;
+        t->depth = d + 1;
+    }
+}
+
+void vtree_root(const struct vtree *t, uint8_t ret[VHASH])
+{
+    uint8_t acc[VHASH];
+    if (!t->depth) {
+        vhash_empty(t->h, ret);
+        return;
+    }
+    memcpy(acc, t->stack[t->depth - 1].hash, VHASH);
+    for (unsigned d = t->depth - 1; d-- > 0;)
+        vhash_node(t->h, t->stack[d].hash, acc, acc);
+    memcpy(ret, acc, VHASH);
+}
+
+bool vproof_root(struct vhasher *h, uint64_t index, uint64_t size, const uint8_t leaf[VHASH],
+                 const uint8_t (*path)[VHASH], size_t n, uint8_t ret[VHASH])
+{
+    if (index >= size)
+        return false;
+    uint8_t acc[VHASH];
+    uint64_t fn = index, sn = size - 1;
+    memcpy(acc, leaf, VHASH);
+    for (size_t i = 0; i < n; i++) {
+        if (sn == 0)
+            return false; /* too long */
+        if ((fn & 1) || fn == sn) {
+            vhash_node(h, path[i], acc, acc);
+            while (!(fn & 1) && fn) {
+                fn >>= 1;
+                sn >>= 1;
+            }
+        } else {
+            vhash_node(h, acc, path[i], acc);
+        }
+        fn >>= 1;
+        sn >>= 1;
+    }
+    memcpy(ret, acc, VHASH);
+    return sn == 0;
+}
