@@ -1,10 +1,10 @@
 /* bench_rules - what one decision costs, at several sizes of rule set.
  *
- * Usage: bench_rules [SECONDS-PER-FIGURE]. Prints one line per set: rules, ns for a decision whose rule
- * is found by exact host, by suffix, by any-host path, for one that ends at the catch-all, and for a
- * mix of the first three. Facts come in random order out of 2,048, which fit the second-level cache: a
- * request was parsed just before it is judged. "cold" is the mix out of 65,536, where facts and the
- * rules they need all come from memory.
+ * Usage: bench_rules [SECONDS-PER-FIGURE]. Prints one line per set: rules, ns for a decision whose
+ * rule is found by exact host, by suffix, by any-host path, for one that ends at the catch-all, and
+ * for a mix of the first three. Facts come in random order out of 2,048, which fit the second-level
+ * cache: a request was parsed just before it is judged. "cold" is the mix out of 65,536, where
+ * facts and the rules they need all come from memory.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,8 +61,13 @@ static void make_facts(struct gvm_facts *f, uint32_t kind, uint32_t n, struct gv
     }
     if (!host || !path)
         abort();
-    *f = (struct gvm_facts){.method = GVM_STR("GET"), .host = gvm_str(host), .port = 443, .tls = true,
-                            .path = gvm_str(path), .agent = GVM_STR("bench"), .now_ns = 1};
+    *f = (struct gvm_facts){.method = GVM_STR("GET"),
+                            .host = gvm_str(host),
+                            .port = 443,
+                            .tls = true,
+                            .path = gvm_str(path),
+                            .agent = GVM_STR("bench"),
+                            .now_ns = 1};
 }
 
 static double measure(const struct gvm_ruleset *rs, uint32_t n, uint32_t kind, uint32_t nfacts,

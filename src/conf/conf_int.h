@@ -1,4 +1,5 @@
-/* conf/conf_int.h - what the files of this room share: the context of one load and its field tables. */
+/* conf/conf_int.h - what the files of this room share: the context of one load and its field
+ * tables. */
 #ifndef GVM_CONF_INT_H
 #define GVM_CONF_INT_H
 
@@ -6,10 +7,10 @@
 #include "conf/conf.h"
 #include "conf/toml_shim.h"
 
-#define CONF_MAX_PATTERN 4096u /* bytes of one pattern */
-#define CONF_MAX_VALUE 8192u   /* bytes of one credential value */
-#define CONF_MAX_LIST 1024u    /* elements of a list other than rules */
-#define CONF_MAX_DELAY 600000u /* milliseconds */
+#define CONF_MAX_PATTERN 4096u   /* bytes of one pattern */
+#define CONF_MAX_VALUE   8192u   /* bytes of one credential value */
+#define CONF_MAX_LIST    1024u   /* elements of a list other than rules */
+#define CONF_MAX_DELAY   600000u /* milliseconds */
 
 struct conf_ctx {
     const char *label; /* stands for the file name in errors */
@@ -20,8 +21,8 @@ struct conf_ctx {
     struct gvm_err *err;
 };
 
-/* One key of a table: which types it may have and what is done with it. `later` marks keys that have
- * a meaning which this version cannot enforce; they are refused with their own sentence. */
+/* One key of a table: which types it may have and what is done with it. `later` marks keys that
+ * have a meaning which this version cannot enforce; they are refused with their own sentence. */
 struct conf_field {
     const char *key;
     uint32_t types;
@@ -39,8 +40,8 @@ int conf_bad(struct conf_ctx *x, uint32_t line, uint32_t col, const char *fmt, .
 int conf_read_table(struct conf_ctx *x, const struct conf_node *table, const char *what,
                     const struct conf_field *fields, size_t n, void *obj) GVM_MUST_CHECK;
 /* The value must be one of `types`; `what` is the key or place. */
-int conf_need(struct conf_ctx *x, const struct conf_node *v, const char *what, uint32_t types)
-    GVM_MUST_CHECK;
+int conf_need(struct conf_ctx *x, const struct conf_node *v, const char *what,
+              uint32_t types) GVM_MUST_CHECK;
 
 /* Text of a STRING node as a view, copied into the arena. Control bytes, an empty text and more
  * than `max` bytes are refused. */

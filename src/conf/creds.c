@@ -1,5 +1,5 @@
-/* conf/creds.c - [credentials."host"]: what keys sets on requests to that host, never what the agent
- * has. Values are read here, in the parent, and leave this room only through
+/* conf/creds.c - [credentials."host"]: what keys sets on requests to that host, never what the
+ * agent has. Values are read here, in the parent, and leave this room only through
  * gvm_credentials_encode(). */
 #include "conf/conf_int.h"
 
@@ -24,8 +24,9 @@ static int set_value(struct conf_ctx *x, const struct conf_node *v, void *obj)
 {
     struct cred_in *in = obj;
     if (in->value)
-        return conf_bad(x, v->key_line, v->key_col, "the value is given twice; keep one of token, key "
-                                                    "and value");
+        return conf_bad(x, v->key_line, v->key_col,
+                        "the value is given twice; keep one of token, key "
+                        "and value");
     in->value = v;
     return 0;
 }
@@ -65,11 +66,14 @@ static int value_from_env(struct conf_ctx *x, const struct conf_node *v, struct 
 {
     char z[256];
     if (!name.n || gvm_str_copy(z, sizeof z, name) < 0)
-        return conf_bad_at(x, v, "env: needs the name of a variable; write it like \"env:API_TOKEN\"");
+        return conf_bad_at(x, v,
+                           "env: needs the name of a variable; write it like \"env:API_TOKEN\"");
     const char *value = getenv(z);
     if (!value)
-        return conf_bad_at(x, v, "the environment variable %s is not set; set it where gvmd starts, or "
-                                 "use file:", z);
+        return conf_bad_at(x, v,
+                           "the environment variable %s is not set; set it where gvmd starts, or "
+                           "use file:",
+                           z);
     return take_value(x, v, gvm_str(value), c);
 }
 
@@ -104,17 +108,18 @@ static int read_value(struct conf_ctx *x, const struct conf_node *v, struct gvm_
     struct gvm_str s = conf_node_str(v);
     for (size_t i = 0; i < sizeof later / sizeof *later; i++)
         if (gvm_str_starts(s, gvm_str(later[i])))
-            return conf_bad_at(x, v, "\"%s\" is not supported by this version yet; use env: or file:",
-                               later[i]);
+            return conf_bad_at(
+                x, v, "\"%s\" is not supported by this version yet; use env: or file:", later[i]);
     if (gvm_str_starts(s, GVM_STR("env:")))
         return value_from_env(x, v, (struct gvm_str){s.p + 4, s.n - 4}, c);
     if (gvm_str_starts(s, GVM_STR("file:")))
         return value_from_file(x, v, (struct gvm_str){s.p + 5, s.n - 5}, c);
     if (x->loose)
-        return conf_bad_at(x, v,
-                           "a credential stands in a file that others can read (mode %04o); run chmod "
-                           "600 on it, or use env: or file:",
-                           (unsigned)(x->mode & 07777));
+        return conf_bad_at(
+            x, v,
+            "a credential stands in a file that others can read (mode %04o); run chmod "
+            "600 on it, or use env: or file:",
+            (unsigned)(x->mode & 07777));
     return take_value(x, v, s, c);
 }
 
@@ -133,9 +138,9 @@ static bool is_header_name(struct gvm_str s)
 /* Headers that frame or route a message would let a credential break what was judged. */
 static bool is_forbidden_header(struct gvm_str s)
 {
-    static const char *const names[] = {"host", "content-length", "transfer-encoding", "connection",
-                                        "te", "trailer", "upgrade", "expect", "keep-alive",
-                                        "proxy-connection"};
+    static const char *const names[] = {
+        "host",    "content-length", "transfer-encoding", "connection",      "te", "trailer",
+        "upgrade", "expect",         "keep-alive",        "proxy-connection"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (gvm_str_ieqz(s, names[i]))
             return true;
@@ -150,17 +155,23 @@ static int finish_type(struct conf_ctx *x, const struct conf_node *m, struct cre
         return conf_bad_at(x, m, "the credential has no type; add type = \"Bearer\" or \"ApiKey\"");
     for (size_t i = 0; i < sizeof later / sizeof *later; i++)
         if (gvm_str_eqz(in->type, later[i]))
-            return conf_bad_at(x, in->type_at, "the credential type %s is not supported by this version "
-                                               "yet; use Bearer or ApiKey", later[i]);
+            return conf_bad_at(x, in->type_at,
+                               "the credential type %s is not supported by this version "
+                               "yet; use Bearer or ApiKey",
+                               later[i]);
     bool bearer = gvm_str_eqz(in->type, "Bearer");
     if (!bearer && !gvm_str_eqz(in->type, "ApiKey"))
-        return conf_bad_at(x, in->type_at, "unknown credential type; write \"Bearer\" or \"ApiKey\"");
+        return conf_bad_at(x, in->type_at,
+                           "unknown credential type; write \"Bearer\" or \"ApiKey\"");
     if (bearer && in->header_at)
-        return conf_bad_at(x, in->header_at, "Bearer always uses the authorization header; take header "
-                                             "out, or write type = \"ApiKey\"");
+        return conf_bad_at(x, in->header_at,
+                           "Bearer always uses the authorization header; take header "
+                           "out, or write type = \"ApiKey\"");
     if (in->header_at && (!is_header_name(in->header) || is_forbidden_header(in->header)))
-        return conf_bad_at(x, in->header_at, "\"%.*s\" cannot be a credential's header; name one such as "
-                                             "x-api-key", GVM_STR_ARG(in->header));
+        return conf_bad_at(x, in->header_at,
+                           "\"%.*s\" cannot be a credential's header; name one such as "
+                           "x-api-key",
+                           GVM_STR_ARG(in->header));
     c->type = bearer ? GVM_CRED_BEARER : GVM_CRED_API_KEY;
     c->header = bearer ? GVM_STR("authorization") : GVM_STR("x-api-key");
     if (in->header_at)
@@ -179,14 +190,15 @@ static int read_one(struct conf_ctx *x, const struct conf_node *m, struct gvm_co
         host.n -= 4;
     r = conf_host(x, m, host, "the host", &c->host);
     if (r >= 0)
-        r = conf_read_table(x, m, "[credentials]", cred_fields, sizeof cred_fields / sizeof *cred_fields,
-                            &in);
+        r = conf_read_table(x, m, "[credentials]", cred_fields,
+                            sizeof cred_fields / sizeof *cred_fields, &in);
     if (r >= 0)
         r = finish_type(x, m, &in, c);
     if (r < 0)
         return r;
     if (!in.value)
-        return conf_bad_at(x, m, "the credential has no value; add token = \"env:NAME\" or another");
+        return conf_bad_at(x, m,
+                           "the credential has no value; add token = \"env:NAME\" or another");
     return read_value(x, in.value, c);
 }
 
@@ -195,7 +207,8 @@ int conf_read_credentials(struct conf_ctx *x, const struct conf_node *v, void *o
     unsigned n = conf_children(v);
     (void)obj;
     if (n > CONF_MAX_LIST)
-        return conf_bad_at(x, v, "there are %u credentials; at most %u are allowed", n, CONF_MAX_LIST);
+        return conf_bad_at(x, v, "there are %u credentials; at most %u are allowed", n,
+                           CONF_MAX_LIST);
     struct gvm_conf *c = x->c;
     c->creds = gvm_arena_alloc(c->arena, (n ? n : 1) * sizeof *c->creds);
     if (!c->creds)
@@ -208,7 +221,8 @@ int conf_read_credentials(struct conf_ctx *x, const struct conf_node *v, void *o
             return r;
         for (uint32_t j = 0; j + 1 < c->ncreds; j++)
             if (gvm_str_eq(c->creds[j].host, cred->host))
-                return conf_bad(x, m->key_line, m->key_col, "the host %.*s has two credentials; keep one",
+                return conf_bad(x, m->key_line, m->key_col,
+                                "the host %.*s has two credentials; keep one",
                                 GVM_STR_ARG(cred->host));
     }
     return 0;

@@ -136,8 +136,9 @@ static int unknown_key(struct conf_ctx *x, const struct conf_node *m, const char
     const char *best = nearest(conf_key_str(m), fields, n);
     int shown = m->key_len > 60 ? 60 : (int)m->key_len;
     if (best)
-        return conf_bad(x, m->key_line, m->key_col, "unknown key \"%.*s\" in %s; did you mean \"%s\"?",
-                        shown, m->key, what, best);
+        return conf_bad(x, m->key_line, m->key_col,
+                        "unknown key \"%.*s\" in %s; did you mean \"%s\"?", shown, m->key, what,
+                        best);
     return conf_bad(x, m->key_line, m->key_col,
                     "unknown key \"%.*s\" in %s; remove it, docs/RULES.md lists the keys there are",
                     shown, m->key, what);
@@ -235,15 +236,17 @@ int conf_host(struct conf_ctx *x, const struct conf_node *at, struct gvm_str tex
         *p = gvm_lower(*p);
     s.p = host_ip(s, ip) ? ip : name;
     s.n = strlen(s.p);
-    /* A name whose last label is a number could only be an address in a spelling we did not read. */
+    /* A name whose last label is a number could only be an address in a spelling we did not read.
+     */
     bool numeric = s.p == name && s.n && name[s.n - 1] >= '0' && name[s.n - 1] <= '9' &&
                    strspn(strrchr(name, '.') ? strrchr(name, '.') + 1 : name, "0123456789") ==
                        strlen(strrchr(name, '.') ? strrchr(name, '.') + 1 : name);
     if (s.p == name && (numeric || !host_is_name(s)))
-        return conf_bad_at(x, at,
-                           "%s \"%.*s\" is not a plain host name or address; write it without scheme, "
-                           "port, path or wildcard, and other alphabets as xn--",
-                           what, (int)(text.n > 80 ? 80 : text.n), text.p);
+        return conf_bad_at(
+            x, at,
+            "%s \"%.*s\" is not a plain host name or address; write it without scheme, "
+            "port, path or wildcard, and other alphabets as xn--",
+            what, (int)(text.n > 80 ? 80 : text.n), text.p);
     *ret = conf_dup(x, s);
     return ret->p ? 0 : gvm_err_set(x->err, ENOMEM, "%s: out of memory", x->label);
 }
@@ -255,7 +258,8 @@ int conf_resolve(struct conf_ctx *x, const struct conf_node *at, struct gvm_str 
     int n;
     if (gvm_str_starts(text, GVM_STR("~/"))) {
         if (!home || home[0] != '/')
-            return conf_bad_at(x, at, "\"~/\" cannot be resolved, HOME is not set; write the full path");
+            return conf_bad_at(x, at,
+                               "\"~/\" cannot be resolved, HOME is not set; write the full path");
         n = snprintf(dst, GVM_PATH_MAX, "%s/%.*s", home, (int)text.n - 2, text.p + 2);
     } else if (text.p[0] == '/' || !x->base) {
         n = snprintf(dst, GVM_PATH_MAX, "%.*s", GVM_STR_ARG(text));

@@ -20,7 +20,11 @@
 enum { DOTS_FREE = 64, DOTS_BUDGET = 8192 };
 
 static const struct gvm_conf_timeouts default_timeouts = {
-    .head = 30000, .connect = 10000, .tls = 15000, .first_byte = 300000, .idle = 300000,
+    .head = 30000,
+    .connect = 10000,
+    .tls = 15000,
+    .first_byte = 300000,
+    .idle = 300000,
     .approval = 300000,
 };
 
@@ -73,8 +77,10 @@ static int check_dots(struct conf_ctx *x, uint32_t line, unsigned dots, unsigned
     if (dots <= DOTS_FREE)
         return 0;
     if (dots > *budget)
-        return conf_bad(x, line, 1, "the line has %u dots; that many dotted parts are not read, use "
-                                    "shorter keys or patterns", dots);
+        return conf_bad(x, line, 1,
+                        "the line has %u dots; that many dotted parts are not read, use "
+                        "shorter keys or patterns",
+                        dots);
     *budget -= dots;
     return 0;
 }
@@ -88,8 +94,10 @@ static int check_text(struct conf_ctx *x, struct gvm_str text)
         bool c1 = c == 0xc2 && i + 1 < text.n && (unsigned char)text.p[i + 1] < 0xa0;
         bool crlf = c == '\r' && i + 1 < text.n && text.p[i + 1] == '\n';
         if (((c < 0x20 && c != '\t' && c != '\n') || c == 0x7f || c1) && !crlf)
-            return conf_bad(x, line, col, "control byte 0x%02x; take it out (it may have come from a "
-                                          "terminal)", c1 ? (unsigned char)text.p[i + 1] : c);
+            return conf_bad(x, line, col,
+                            "control byte 0x%02x; take it out (it may have come from a "
+                            "terminal)",
+                            c1 ? (unsigned char)text.p[i + 1] : c);
         dots += c == '.';
         if (c == '\n') {
             int r = check_dots(x, line, dots, &budget);
@@ -120,8 +128,9 @@ static int check_header(struct conf_ctx *x, struct gvm_str text)
     uint32_t line = x->c->nrules ? 0 : find_header(text);
     if (!line)
         return 0;
-    return conf_bad(x, line, 1, "[[rules]] stands here but no rule was read; look for a string that is "
-                                "not closed before it");
+    return conf_bad(x, line, 1,
+                    "[[rules]] stands here but no rule was read; look for a string that is "
+                    "not closed before it");
 }
 
 /* ---- parse ---- */
@@ -131,11 +140,13 @@ static int parse_toml(struct conf_ctx *x, struct gvm_str text, struct conf_toml 
 {
     char msg[400] = "";
     uint32_t line = 1, col = 1;
-    int r = conf_toml_parse(text.p ? text.p : "", text.n, ret, ret_root, &line, &col, msg, sizeof msg);
+    int r =
+        conf_toml_parse(text.p ? text.p : "", text.n, ret, ret_root, &line, &col, msg, sizeof msg);
     if (r == -ENOMEM)
         return gvm_err_set(x->err, ENOMEM, "%s: out of memory", x->label);
     if (r < 0)
-        return conf_bad(x, line ? line : 1, col ? col : 1, "not valid TOML: %s; correct the line", msg);
+        return conf_bad(x, line ? line : 1, col ? col : 1, "not valid TOML: %s; correct the line",
+                        msg);
     return 0;
 }
 
@@ -159,13 +170,14 @@ static int read_text(struct conf_ctx *x, struct gvm_str text)
 static int parse_in(struct conf_ctx *x, struct gvm_str text, struct gvm_conf **ret)
 {
     if (text.n > GVM_MAX_CONFIG)
-        return gvm_err_set(x->err, EFBIG, "%s: longer than %u bytes; split it or use patterns", x->label,
-                           GVM_MAX_CONFIG);
+        return gvm_err_set(x->err, EFBIG, "%s: longer than %u bytes; split it or use patterns",
+                           x->label, GVM_MAX_CONFIG);
     int r = conf_new((size_t)GVM_MAX_CONFIG * 16, &x->c, x->err);
     if (r < 0)
         return r;
     x->c->path = conf_dup(x, gvm_str(x->label));
-    r = x->c->path.p ? read_text(x, text) : gvm_err_set(x->err, ENOMEM, "%s: out of memory", x->label);
+    r = x->c->path.p ? read_text(x, text)
+                     : gvm_err_set(x->err, ENOMEM, "%s: out of memory", x->label);
     if (r < 0) {
         gvm_conf_free(x->c);
         return r;
@@ -210,8 +222,9 @@ static int read_file(const char *path, struct gvm_buf *text, mode_t *ret_mode, s
     if (!S_ISREG(st.st_mode))
         return gvm_err_set(err, EINVAL, "%s is not a regular file; give a TOML file", path);
     if (st.st_mode & S_IWOTH)
-        return gvm_err_set(err, EPERM, "%s can be written by everybody (mode %04o); run chmod o-w on it",
-                           path, (unsigned)(st.st_mode & 07777));
+        return gvm_err_set(err, EPERM,
+                           "%s can be written by everybody (mode %04o); run chmod o-w on it", path,
+                           (unsigned)(st.st_mode & 07777));
     int r = gvm_read_fd(fd, text);
     if (r == -EFBIG || r == -ENOBUFS)
         return gvm_err_set(err, EFBIG, "%s is longer than %u bytes; split it or use patterns", path,
@@ -228,7 +241,8 @@ int gvm_conf_load(const char *path, struct gvm_conf **ret, struct gvm_err *err)
     char base[GVM_PATH_MAX];
     struct gvm_buf text;
     const char *slash = strrchr(path, '/');
-    int n = snprintf(base, sizeof base, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
+    int n =
+        snprintf(base, sizeof base, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
     if (n < 0 || n >= (int)sizeof base)
         return gvm_err_set(err, ENAMETOOLONG, "the path of the configuration is too long");
     x.base = n ? base : "/";

@@ -6,9 +6,9 @@
  *              "expires_ns":T,"private":true,"intercept":false,"protocol":"tcp","decision":D}]}
  *   D = {"type":NAME,"ms":N,"reason":TEXT}
  *
- * Members at their default are left out of rules. The same configuration always gives the same bytes:
- * the policy hash in the ledger is the SHA-256 of this text. The reader refuses what it does not
- * understand, as the other end could be a newer program.
+ * Members at their default are left out of rules. The same configuration always gives the same
+ * bytes: the policy hash in the ledger is the SHA-256 of this text. The reader refuses what it does
+ * not understand, as the other end could be a newer program.
  */
 #include "conf/conf_int.h"
 
@@ -259,9 +259,11 @@ static int check_keys(struct dec *d, const struct gvm_json *o, const char *const
 
 static int take_rule(struct dec *d, const struct gvm_json *o, struct gvm_conf_rule *rule)
 {
-    static const char *const known[] = {"name", "line", "methods", "pattern", "path_regex", "agent",
-                                        "expires_ns", "private", "intercept", "protocol", "decision"};
-    const struct gvm_json *methods = gvm_json_get(o, "methods"), *proto = gvm_json_get(o, "protocol");
+    static const char *const known[] = {"name",       "line",     "methods",    "pattern",
+                                        "path_regex", "agent",    "expires_ns", "private",
+                                        "intercept",  "protocol", "decision"};
+    const struct gvm_json *methods = gvm_json_get(o, "methods"),
+                          *proto = gvm_json_get(o, "protocol");
     rule->intercept = true;
     int r = check_keys(d, o, known, sizeof known / sizeof *known);
     if (r >= 0)
@@ -335,9 +337,8 @@ static int take_timeouts(struct dec *d, const struct gvm_json *o)
     const struct {
         const char *key;
         uint32_t *to;
-    } rows[] = {{"head", &t->head},   {"connect", &t->connect}, {"tls", &t->tls},
-                {"idle", &t->idle},   {"first_byte", &t->first_byte},
-                {"approval", &t->approval}};
+    } rows[] = {{"head", &t->head}, {"connect", &t->connect},       {"tls", &t->tls},
+                {"idle", &t->idle}, {"first_byte", &t->first_byte}, {"approval", &t->approval}};
     int r = 0;
     for (size_t i = 0; i < sizeof rows / sizeof *rows && r >= 0; i++)
         r = take_uint(d, o, rows[i].key, UINT32_MAX, rows[i].to);
@@ -348,13 +349,15 @@ static int take_audit(struct dec *d, const struct gvm_json *v)
 {
     bool text = v && v->type == GVM_JSON_STRING;
     d->c->audit_strict = text && gvm_str_eqz(v->text, "strict");
-    return d->c->audit_strict || (text && gvm_str_eqz(v->text, "group")) ? 0 : bad(d, "unknown audit mode");
+    return d->c->audit_strict || (text && gvm_str_eqz(v->text, "group"))
+               ? 0
+               : bad(d, "unknown audit mode");
 }
 
 static int take_all(struct dec *d, const struct gvm_json *o)
 {
-    static const char *const known[] = {"v", "default", "audit", "timeouts", "ca_pem",
-                                        "pins", "hide", "reveal", "rules"};
+    static const char *const known[] = {"v",    "default", "audit",  "timeouts", "ca_pem",
+                                        "pins", "hide",    "reveal", "rules"};
     struct gvm_conf *c = d->c;
     int r = check_keys(d, o, known, sizeof known / sizeof *known);
     if (r >= 0 && gvm_json_int(o, "v", 0) != 1)

@@ -7,10 +7,8 @@
 /* ---- decisions ---- */
 
 static const char *const decision_names[] = {
-    [GVM_DENY] = "Deny",
-    [GVM_REQUIRE_APPROVAL] = "RequireApproval",
-    [GVM_DELAY] = "Delay",
-    [GVM_AUDIT_ONLY] = "AuditOnly",
+    [GVM_DENY] = "Deny",   [GVM_REQUIRE_APPROVAL] = "RequireApproval",
+    [GVM_DELAY] = "Delay", [GVM_AUDIT_ONLY] = "AuditOnly",
     [GVM_ALLOW] = "Allow",
 };
 
@@ -43,10 +41,11 @@ static int set_type(struct conf_ctx *x, const struct conf_node *v, void *obj)
     in->have_type = true;
     if (conf_decision_parse(conf_node_str(v), &in->d.type))
         return 0;
-    return conf_bad_at(x, v,
-                       "unknown decision \"%.*s\"; write Allow, AuditOnly, Delay, RequireApproval or "
-                       "Deny",
-                       (int)(v->len > 40 ? 40 : v->len), v->text);
+    return conf_bad_at(
+        x, v,
+        "unknown decision \"%.*s\"; write Allow, AuditOnly, Delay, RequireApproval or "
+        "Deny",
+        (int)(v->len > 40 ? 40 : v->len), v->text);
 }
 
 static int set_milliseconds(struct conf_ctx *x, const struct conf_node *v, void *obj)
@@ -145,10 +144,11 @@ static int one_method(struct conf_ctx *x, const struct conf_node *v, struct gvm_
 {
     struct gvm_str s = conf_node_str(v);
     if (!is_token(s) || (s.n > 1 && gvm_str_find(s, '*') >= 0))
-        return conf_bad_at(x, v,
-                           "method \"%.*s\" is not a method; write a name such as GET, a list of names, "
-                           "or \"*\" for every method",
-                           (int)(s.n > 40 ? 40 : s.n), s.p ? s.p : "");
+        return conf_bad_at(
+            x, v,
+            "method \"%.*s\" is not a method; write a name such as GET, a list of names, "
+            "or \"*\" for every method",
+            (int)(s.n > 40 ? 40 : s.n), s.p ? s.p : "");
     char up[GVM_MAX_METHOD + 1];
     for (size_t i = 0; i < s.n; i++)
         up[i] = s.p[i] >= 'a' && s.p[i] <= 'z' ? (char)(s.p[i] - 32) : s.p[i];
@@ -215,8 +215,9 @@ static int set_principal(struct conf_ctx *x, const struct conf_node *v, void *ob
     struct gvm_str s = conf_node_str(v);
     in->principal = v;
     if (gvm_str_find(s, '*') >= 0 || gvm_str_find(s, '?') >= 0)
-        return conf_bad_at(x, v, "principal_filter is one exact name; write agent = \"...\" for a "
-                                 "pattern with * or ?");
+        return conf_bad_at(x, v,
+                           "principal_filter is one exact name; write agent = \"...\" for a "
+                           "pattern with * or ?");
     return conf_text(x, v, "principal_filter", GVM_MAX_AGENT, &in->r->agent);
 }
 
@@ -226,8 +227,9 @@ static int set_expires(struct conf_ctx *x, const struct conf_node *v, void *obj)
     int64_t ns;
     bool bad = v->type == CONF_LOCAL_TIME || gvm_time_parse(conf_node_str(v), &ns) < 0;
     if (bad)
-        return conf_bad_at(x, v, "expires_at is not a date and time with an offset; write it like "
-                                 "\"2030-01-31T18:00:00Z\"");
+        return conf_bad_at(x, v,
+                           "expires_at is not a date and time with an offset; write it like "
+                           "\"2030-01-31T18:00:00Z\"");
     /* 0 means never in the struct; the first instant of 1970 is as dead as the one after it. */
     in->r->expires_ns = ns == 0 ? 1 : ns;
     return 0;
@@ -255,7 +257,8 @@ static int set_protocol(struct conf_ctx *x, const struct conf_node *v, void *obj
     struct rule_in *in = obj;
     bool tcp = gvm_str_eqz(conf_node_str(v), "tcp");
     if (!tcp && !gvm_str_eqz(conf_node_str(v), "http"))
-        return conf_bad_at(x, v, "protocol is \"tcp\" for opaque connections; leave it out for HTTP");
+        return conf_bad_at(x, v,
+                           "protocol is \"tcp\" for opaque connections; leave it out for HTTP");
     in->r->protocol = tcp ? GVM_PROTO_TCP : GVM_PROTO_HTTP;
     in->protocol = v;
     return 0;
@@ -338,8 +341,8 @@ static bool has_path(struct gvm_str pattern)
 }
 
 /* An opaque connection shows its host and port and nothing else. */
-static int check_opaque(struct conf_ctx *x, const struct conf_node *v, const struct gvm_conf_rule *r,
-                        const char *what)
+static int check_opaque(struct conf_ctx *x, const struct conf_node *v,
+                        const struct gvm_conf_rule *r, const char *what)
 {
     if (r->nmethods)
         return conf_bad_at(x, v, "a rule with %s cannot see a method; write method = \"*\"", what);
@@ -362,12 +365,15 @@ static int finish_rule(struct conf_ctx *x, const struct conf_node *v, struct rul
     if (!r->pattern.n)
         return conf_bad_at(x, v, "the rule has no pattern; add pattern = \"host/path\"");
     if (!in->have_decision)
-        return conf_bad_at(x, v, "the rule has no decision; add decision = { type = \"Deny\" } or "
-                                 "another");
+        return conf_bad_at(x, v,
+                           "the rule has no decision; add decision = { type = \"Deny\" } or "
+                           "another");
     if (in->agent && in->principal)
-        return conf_bad_at(x, in->principal, "agent and principal_filter name the same thing; keep one");
+        return conf_bad_at(x, in->principal,
+                           "agent and principal_filter name the same thing; keep one");
     if (tcp && !r->intercept)
-        return conf_bad_at(x, in->protocol, "protocol = \"tcp\" is never intercepted; take intercept out");
+        return conf_bad_at(x, in->protocol,
+                           "protocol = \"tcp\" is never intercepted; take intercept out");
     int err = 0;
     if (tcp)
         err = check_opaque(x, v, r, "protocol = \"tcp\"");
@@ -389,8 +395,8 @@ static int read_rule(struct conf_ctx *x, const struct conf_node *v, uint32_t num
     r->intercept = true;
     int err = conf_need(x, v, "an element of rules", CONF_TABLE);
     if (err >= 0)
-        err = conf_read_table(x, v, "[[rules]]", rule_fields, sizeof rule_fields / sizeof *rule_fields,
-                              &in);
+        err = conf_read_table(x, v, "[[rules]]", rule_fields,
+                              sizeof rule_fields / sizeof *rule_fields, &in);
     if (err >= 0)
         err = finish_rule(x, v, &in, number);
     return err;

@@ -33,7 +33,8 @@ static int set_audit_mode(struct conf_ctx *x, const struct conf_node *v, void *o
     (void)obj;
     x->c->audit_strict = gvm_str_eqz(conf_node_str(v), "strict");
     if (!x->c->audit_strict && !gvm_str_eqz(conf_node_str(v), "group"))
-        return conf_bad_at(x, v, "mode is \"strict\" (Allow waits for its record too) or \"group\"");
+        return conf_bad_at(x, v,
+                           "mode is \"strict\" (Allow waits for its record too) or \"group\"");
     return 0;
 }
 
@@ -116,7 +117,8 @@ static bool split_address(struct gvm_str s, struct gvm_str *ret_ip, uint16_t *re
             s.n = (size_t)colon;
         }
     }
-    if (port.n && (gvm_parse_u64((struct gvm_str){port.p + 1, port.n - 1}, 65535, &n) < 0 || n == 0))
+    if (port.n &&
+        (gvm_parse_u64((struct gvm_str){port.p + 1, port.n - 1}, 65535, &n) < 0 || n == 0))
         return false;
     *ret_ip = s;
     *ret_port = (uint16_t)n;
@@ -133,12 +135,13 @@ static int read_pin(struct conf_ctx *x, const struct conf_node *m, struct gvm_co
         r = conf_host(x, m, conf_key_str(m), "host", &pin->host);
     if (r < 0)
         return r;
-    bool ok = split_address(conf_node_str(m), &ip, &pin->port) &&
-              gvm_str_copy(z, sizeof z, ip) >= 0;
+    bool ok =
+        split_address(conf_node_str(m), &ip, &pin->port) && gvm_str_copy(z, sizeof z, ip) >= 0;
     int family = ok && gvm_str_find(ip, ':') >= 0 ? AF_INET6 : AF_INET;
     if (!ok || inet_pton(family, z, bytes) != 1 || !inet_ntop(family, bytes, text, sizeof text))
-        return conf_bad_at(x, m, "the address is not numeric; write it like \"127.0.0.1:9443\" or "
-                                 "\"[::1]:9443\"");
+        return conf_bad_at(x, m,
+                           "the address is not numeric; write it like \"127.0.0.1:9443\" or "
+                           "\"[::1]:9443\"");
     pin->address = conf_dup(x, gvm_str(text));
     return pin->address.p ? 0 : gvm_err_set(x->err, ENOMEM, "%s: out of memory", x->label);
 }
@@ -158,7 +161,8 @@ static int set_resolve(struct conf_ctx *x, const struct conf_node *v, void *obj)
             return r;
         for (unsigned j = 0; j < i; j++)
             if (gvm_str_eq(x->c->pins[j].host, x->c->pins[i].host))
-                return conf_bad(x, m->key_line, m->key_col, "the host %.*s is pinned twice; keep one",
+                return conf_bad(x, m->key_line, m->key_col,
+                                "the host %.*s is pinned twice; keep one",
                                 GVM_STR_ARG(x->c->pins[i].host));
     }
     x->c->npins = n;
@@ -183,7 +187,8 @@ static int read_places(struct conf_ctx *x, const struct conf_node *v, const char
 {
     unsigned n = conf_children(v), i = 0;
     if (n > CONF_MAX_LIST)
-        return conf_bad_at(x, v, "%s has %u places; at most %u are allowed", what, n, CONF_MAX_LIST);
+        return conf_bad_at(x, v, "%s has %u places; at most %u are allowed", what, n,
+                           CONF_MAX_LIST);
     struct gvm_str *list = gvm_arena_alloc(x->c->arena, (n ? n : 1) * sizeof *list);
     if (!list)
         return gvm_err_set(x->err, ENOMEM, "%s: out of memory", x->label);
@@ -243,7 +248,8 @@ static int set_timeout(struct conf_ctx *x, const struct conf_node *v, void *obj)
     (void)obj;
     bool unit = s.n > 1 && (s.p[s.n - 1] < '0' || s.p[s.n - 1] > '9');
     if (!unit || gvm_parse_duration_ms(s, &ms) < 0 || ms < 1000 || ms > 86400000)
-        return conf_bad_at(x, v, "%.*s is not a time from 1s to 24h; write it like \"30s\" or \"5m\"",
+        return conf_bad_at(x, v,
+                           "%.*s is not a time from 1s to 24h; write it like \"30s\" or \"5m\"",
                            (int)v->key_len, v->key);
     for (size_t i = 0; i < COUNT(timeout_keys); i++) {
         if (gvm_str_eqz(conf_key_str(v), timeout_keys[i].key)) {
@@ -255,9 +261,9 @@ static int set_timeout(struct conf_ctx *x, const struct conf_node *v, void *obj)
 }
 
 static const struct conf_field timeout_fields[] = {
-    {"head", CONF_STRING, set_timeout, false},       {"connect", CONF_STRING, set_timeout, false},
-    {"tls", CONF_STRING, set_timeout, false},        {"first_byte", CONF_STRING, set_timeout, false},
-    {"idle", CONF_STRING, set_timeout, false},       {"approval", CONF_STRING, set_timeout, false},
+    {"head", CONF_STRING, set_timeout, false}, {"connect", CONF_STRING, set_timeout, false},
+    {"tls", CONF_STRING, set_timeout, false},  {"first_byte", CONF_STRING, set_timeout, false},
+    {"idle", CONF_STRING, set_timeout, false}, {"approval", CONF_STRING, set_timeout, false},
 };
 
 static int read_timeouts(struct conf_ctx *x, const struct conf_node *v, void *obj)

@@ -17,7 +17,8 @@ struct conf_toml {
     std::deque<conf_node> nodes;
 };
 
-namespace {
+namespace
+{
 
 struct work {
     const toml::node *from;

@@ -14,14 +14,14 @@ extern "C" {
 #endif
 
 enum { /* bits, so that a field can name several */
-    CONF_TABLE = 1,
-    CONF_ARRAY = 2,
-    CONF_STRING = 4,
-    CONF_INT = 8,
-    CONF_FLOAT = 16,
-    CONF_BOOL = 32,
-    CONF_TIME = 64,        /* date-time with an offset */
-    CONF_LOCAL_TIME = 128, /* date, time or date-time without one */
+       CONF_TABLE = 1,
+       CONF_ARRAY = 2,
+       CONF_STRING = 4,
+       CONF_INT = 8,
+       CONF_FLOAT = 16,
+       CONF_BOOL = 32,
+       CONF_TIME = 64,        /* date-time with an offset */
+       CONF_LOCAL_TIME = 128, /* date, time or date-time without one */
 };
 
 /* line and column of a value are where it stands; those of a key are where the key stands. Members
@@ -40,8 +40,8 @@ struct conf_node {
 
 struct conf_toml;
 
-/* 0: *ret owns the tree below *ret_root. -EINVAL: malformed, *ret_line, *ret_col and msg say where and
- * why. -ENOMEM. */
+/* 0: *ret owns the tree below *ret_root. -EINVAL: malformed, *ret_line, *ret_col and msg say where
+ * and why. -ENOMEM. */
 int conf_toml_parse(const char *text, size_t n, struct conf_toml **ret,
                     const struct conf_node **ret_root, uint32_t *ret_line, uint32_t *ret_col,
                     char *msg, size_t msg_cap);

@@ -88,8 +88,10 @@ static int compile_regex(struct gvm_ruleset *rs, struct gvm_str text, struct rul
         char why[160];
         if (pcre2_get_error_message(code, (PCRE2_UCHAR *)why, sizeof why) < 0)
             why[0] = '\0';
-        return gvm_err_set(err, EINVAL, "path_regex is not a regular expression: %s at offset %zu; "
-                                        "correct it", why, at);
+        return gvm_err_set(err, EINVAL,
+                           "path_regex is not a regular expression: %s at offset %zu; "
+                           "correct it",
+                           why, at);
     }
     /* Refused where no memory may be executable; the interpreter does the same, slower. */
     (void)pcre2_jit_compile(re, PCRE2_JIT_COMPLETE);
@@ -150,8 +152,8 @@ static int compile_rule(struct gvm_ruleset *rs, const struct gvm_conf_rule *c, u
 /* ---- the set ---- */
 
 /* Where in the file the error is; a policy that came as text has lines only. */
-static int place_error(const struct gvm_conf *conf, const struct gvm_conf_rule *c, bool regex, int r,
-                       struct gvm_err *err)
+static int place_error(const struct gvm_conf *conf, const struct gvm_conf_rule *c, bool regex,
+                       int r, struct gvm_err *err)
 {
     const char *label = conf->path.n ? conf->path.p : "policy";
     uint32_t line = regex ? c->regex_line : c->pattern_line;

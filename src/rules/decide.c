@@ -42,7 +42,8 @@ static void fill_rule(const struct gvm_ruleset *rs, uint32_t i, struct gvm_verdi
                               .reason = info->reason};
 }
 
-static void fill_default(const struct gvm_ruleset *rs, const struct gvm_facts *f, struct gvm_verdict *v)
+static void fill_default(const struct gvm_ruleset *rs, const struct gvm_facts *f,
+                         struct gvm_verdict *v)
 {
     *v = (struct gvm_verdict){.rule = -1, .intercept = true, .name = GVM_STR("default")};
     if (f->protocol == GVM_PROTO_TCP) {
@@ -54,7 +55,8 @@ static void fill_default(const struct gvm_ruleset *rs, const struct gvm_facts *f
     v->reason = rs->dflt.reason.n ? rs->dflt.reason : GVM_STR("no rule matches");
 }
 
-static void decide_one(const struct gvm_ruleset *rs, const struct gvm_facts *f, struct gvm_verdict *v)
+static void decide_one(const struct gvm_ruleset *rs, const struct gvm_facts *f,
+                       struct gvm_verdict *v)
 {
     struct search s = {
         .q = {.rs = mutable_set(rs), .f = f, .bit = rules_method_bit(f->method)},
@@ -81,8 +83,8 @@ static bool is_ambiguous(struct gvm_str path)
     return gvm_str_find(path, '%') >= 0 || gvm_str_find(path, ';') >= 0;
 }
 
-/* The path once more, as a server that decodes everything and drops parameters would read it. The enum
- * goes from strict to lenient, so the smaller decision is the stricter one. */
+/* The path once more, as a server that decodes everything and drops parameters would read it. The
+ * enum goes from strict to lenient, so the smaller decision is the stricter one. */
 static void decide_lenient(const struct gvm_ruleset *rs, const struct gvm_facts *f,
                            struct gvm_verdict *v)
 {
@@ -106,7 +108,8 @@ static void decide_lenient(const struct gvm_ruleset *rs, const struct gvm_facts 
     gvm_buf_done(&path);
 }
 
-void gvm_rules_decide(const struct gvm_ruleset *rs, const struct gvm_facts *f, struct gvm_verdict *ret)
+void gvm_rules_decide(const struct gvm_ruleset *rs, const struct gvm_facts *f,
+                      struct gvm_verdict *ret)
 {
     decide_one(rs, f, ret);
     if (f->protocol == GVM_PROTO_HTTP && ret->decision != GVM_DENY && is_ambiguous(f->path))
@@ -124,7 +127,8 @@ static bool concerns(const struct gvm_ruleset *rs, uint32_t i, const struct gvm_
     return rules_match_host(r->info, f->host) && rules_match_connection(r, f);
 }
 
-bool gvm_rules_opaque(const struct gvm_ruleset *rs, const struct gvm_facts *f, struct gvm_verdict *ret)
+bool gvm_rules_opaque(const struct gvm_ruleset *rs, const struct gvm_facts *f,
+                      struct gvm_verdict *ret)
 {
     if (!rs->any_opaque)
         return false;

@@ -1,7 +1,7 @@
 /* rules/hidden.c - rules that can never fire: an earlier one takes every request they would.
  *
- * "Takes" is decided part by part (methods, host, port, agent, expiry, path) and only where it is sure;
- * two different regexes, or overlapping wildcards, are never called hidden.
+ * "Takes" is decided part by part (methods, host, port, agent, expiry, path) and only where it is
+ * sure; two different regexes, or overlapping wildcards, are never called hidden.
  */
 #include "rules/rules_int.h"
 
@@ -100,8 +100,8 @@ static bool covers(const struct rule *a, const struct rule *b)
     bool alive = a->expires_ns == 0 || (b->expires_ns && b->expires_ns <= a->expires_ns);
     bool port = a->port == 0 || a->port == b->port;
     bool proto = a->proto == b->proto || (a->flags & RULES_TOTAL_DENY);
-    return proto && port && agent && alive && covers_methods(a, b) && covers_host(a->info, b->info) &&
-           covers_path(a, b);
+    return proto && port && agent && alive && covers_methods(a, b) &&
+           covers_host(a->info, b->info) && covers_path(a, b);
 }
 
 struct hide {

@@ -1,8 +1,9 @@
 /* rules/index.c - from a host and a first path segment to the few rules that can match.
  *
- * Names are hashed from their last byte to their first, so that one pass over a host yields the hash
- * of each of its suffixes on the way. The hash is not keyed: the tables hold what the owner wrote, and an
- * agent that makes hosts collide only finds a slot whose text differs. Texts are always compared.
+ * Names are hashed from their last byte to their first, so that one pass over a host yields the
+ * hash of each of its suffixes on the way. The hash is not keyed: the tables hold what the owner
+ * wrote, and an agent that makes hosts collide only finds a slot whose text differs. Texts are
+ * always compared.
  */
 #include "rules/rules_int.h"
 
@@ -11,7 +12,7 @@
 /* Buckets with fewer rules are scanned as they are. */
 enum { SPLIT_FROM = 8 };
 
-#define HASH_SEED 0x9e3779b97f4a7c15ull
+#define HASH_SEED       0x9e3779b97f4a7c15ull
 #define HASH_STEP(h, c) (((h) ^ (uint8_t)(c)) * 0x100000001b3ull)
 
 /* 0 is a free slot's hash too, but those are told apart by their id. */

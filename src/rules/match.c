@@ -1,13 +1,14 @@
-/* rules/match.c - does one rule match the facts? Everything here is per candidate, so it is short. */
+/* rules/match.c - does one rule match the facts? Everything here is per candidate, so it is short.
+ */
 #include "rules/rules_int.h"
 
 #include <stdlib.h>
 
 uint32_t rules_method_bit(struct gvm_str method)
 {
-    static const char *const names[] = {"GET",      "POST",      "HEAD",   "PUT",  "PATCH", "DELETE",
-                                        "OPTIONS",  "TRACE",     "QUERY",  "COPY", "MOVE",  "LOCK",
-                                        "PROPFIND", "PROPPATCH", "UNLOCK", "MKCOL", "REPORT", "SEARCH"};
+    static const char *const names[] = {
+        "GET",  "POST", "HEAD", "PUT",      "PATCH",     "DELETE", "OPTIONS", "TRACE",  "QUERY",
+        "COPY", "MOVE", "LOCK", "PROPFIND", "PROPPATCH", "UNLOCK", "MKCOL",   "REPORT", "SEARCH"};
     for (uint32_t i = 0; i < sizeof names / sizeof *names; i++)
         if (gvm_str_eqz(method, names[i]))
             return 1u << i;
@@ -82,7 +83,8 @@ static int match_regex(struct rules_query *q, const struct rule *r, struct gvm_s
     struct rules_scratch *s = take_scratch(q);
     if (!s)
         return -1;
-    int n = pcre2_match(r->re, (PCRE2_SPTR)(path.n ? path.p : ""), path.n, 0, 0, s->data, s->context);
+    int n =
+        pcre2_match(r->re, (PCRE2_SPTR)(path.n ? path.p : ""), path.n, 0, 0, s->data, s->context);
     if (n == PCRE2_ERROR_NOMATCH)
         return 0;
     return n >= 0 ? 1 : -1;

@@ -4,11 +4,11 @@
  *          "*." rest | "{name}." rest   names that end in "." rest; rest itself is not among them
  *          name | IPv4 | "[" IPv6 "]"   exact
  *   path   segments: literal, or "*" or "{name}" for exactly one; at the end "*", "{any}" or a text
- *          with "*" behind it for whatever follows, "**" for that and for the path without its slash
- *          none at all: every path
+ *          with "*" behind it for whatever follows, "**" for that and for the path without its
+ * slash none at all: every path
  *
- * Literal parts go through the canonicaliser of wire/, so that a pattern and a request that mean the
- * same are the same bytes. What would never match is an error, not a dead rule.
+ * Literal parts go through the canonicaliser of wire/, so that a pattern and a request that mean
+ * the same are the same bytes. What would never match is an error, not a dead rule.
  */
 #include "rules/rules_int.h"
 
@@ -33,7 +33,8 @@ static struct gvm_str after(struct gvm_str s, size_t n)
 
 /* ---- host ---- */
 
-static int any_host(struct gvm_str port, struct rule *rule, struct rule_info *info, struct gvm_err *err)
+static int any_host(struct gvm_str port, struct rule *rule, struct rule_info *info,
+                    struct gvm_err *err)
 {
     uint64_t n = 0;
     if (port.n && (gvm_parse_u64(after(port, 1), 65535, &n) < 0 || n == 0))
@@ -48,9 +49,11 @@ static int named_host(struct gvm_arena *a, struct gvm_str text, struct rule *rul
                       struct rule_info *info, struct gvm_err *err)
 {
     struct gvm_authority auth;
-    if (gvm_str_find(text, '*') >= 0 || gvm_str_find(text, '{') >= 0 || gvm_str_find(text, '}') >= 0)
-        return gvm_err_set(err, EINVAL, "a wildcard in a host is its whole first label; write "
-                                        "*.example.com, or * for any host");
+    if (gvm_str_find(text, '*') >= 0 || gvm_str_find(text, '{') >= 0 ||
+        gvm_str_find(text, '}') >= 0)
+        return gvm_err_set(err, EINVAL,
+                           "a wildcard in a host is its whole first label; write "
+                           "*.example.com, or * for any host");
     int r = gvm_authority_parse(text, &auth, err);
     if (r < 0)
         return r;
@@ -77,7 +80,8 @@ static int compile_host(struct gvm_arena *a, struct gvm_str text, struct rule *r
     struct gvm_str rest = after(text, wild.n);
     bool named = wild.n > 1;
     if (named && !is_wild_name(wild))
-        return gvm_err_set(err, EINVAL, "\"%.*s\" is not a wildcard; write {any}", GVM_STR_ARG(wild));
+        return gvm_err_set(err, EINVAL, "\"%.*s\" is not a wildcard; write {any}",
+                           GVM_STR_ARG(wild));
     if (wild.n && (rest.n == 0 || rest.p[0] == ':')) {
         if (named && !gvm_str_eqz(wild, "{any}"))
             return gvm_err_set(err, EINVAL, "write {any} or * for any host");
@@ -111,8 +115,9 @@ static int canon_segment(struct gvm_arena *a, struct gvm_str text, struct gvm_st
         gvm_err_set(err, -r, "the path is too long");
     struct gvm_str s = gvm_buf_str(&path);
     if (r >= 0 && (s.n < 2 || gvm_str_find(after(s, 1), '/') >= 0))
-        r = gvm_err_set(err, EINVAL, "the path has \"//\", a backslash or a dot segment, which no "
-                                     "request has after cleaning; write the path it means");
+        r = gvm_err_set(err, EINVAL,
+                        "the path has \"//\", a backslash or a dot segment, which no "
+                        "request has after cleaning; write the path it means");
     if (r >= 0) {
         char *p = gvm_arena_dup(a, s.p + 1, s.n - 1);
         r = p ? 0 : gvm_err_set(err, ENOMEM, "out of memory");
@@ -125,18 +130,20 @@ static int canon_segment(struct gvm_arena *a, struct gvm_str text, struct gvm_st
 }
 
 /* One segment that is not the last, or the last when it ends the path. */
-static int plain_segment(struct gvm_arena *a, struct gvm_str s, bool last, struct rules_segment *seg,
-                         struct gvm_err *err)
+static int plain_segment(struct gvm_arena *a, struct gvm_str s, bool last,
+                         struct rules_segment *seg, struct gvm_err *err)
 {
     if (gvm_str_eqz(s, "*") || is_wild_name(s)) {
         seg->any = true;
         return 0;
     }
     if (gvm_str_eqz(s, "**"))
-        return gvm_err_set(err, EINVAL, "** stands only at the end of a path; write * for one segment");
+        return gvm_err_set(err, EINVAL,
+                           "** stands only at the end of a path; write * for one segment");
     if (gvm_str_find(s, '*') >= 0 || gvm_str_find(s, '{') >= 0 || gvm_str_find(s, '}') >= 0)
-        return gvm_err_set(err, EINVAL, "a wildcard is a whole segment of the path; use path_regex for "
-                                        "parts of one");
+        return gvm_err_set(err, EINVAL,
+                           "a wildcard is a whole segment of the path; use path_regex for "
+                           "parts of one");
     if (s.n == 0 && last) { /* "/a/" ends in an empty segment */
         seg->text = GVM_STR("");
         return 0;
@@ -228,8 +235,9 @@ static int compile_path(struct gvm_arena *a, struct gvm_str path, struct rule *r
                         struct rule_info *info, struct gvm_err *err)
 {
     if (gvm_str_find(path, '?') >= 0 || gvm_str_find(path, '#') >= 0)
-        return gvm_err_set(err, EINVAL, "the path has a query or fragment; take it out, it is not "
-                                        "matched");
+        return gvm_err_set(err, EINVAL,
+                           "the path has a query or fragment; take it out, it is not "
+                           "matched");
     uint32_t n = count_segments(path), i = 0;
     struct rules_segment *segs = gvm_arena_alloc(a, n * sizeof *segs);
     if (!segs)
@@ -257,7 +265,8 @@ int rules_pattern_compile(struct gvm_arena *a, struct gvm_str pattern, bool with
         return gvm_err_set(err, EINVAL, "a pattern has no scheme; write it without \"%.*s//\"",
                            (int)slash, pattern.p);
     if (gvm_str_find(host, '@') >= 0)
-        return gvm_err_set(err, EINVAL, "a pattern has no user information; take out what is before @");
+        return gvm_err_set(err, EINVAL,
+                           "a pattern has no user information; take out what is before @");
     int r = compile_host(a, host, rule, info, err);
     rule->path_kind = RULES_PATH_ANY;
     if (r < 0 || slash < 0 || !with_path)

@@ -1,14 +1,14 @@
 /* rules/rules_int.h - the compiled form.
  *
- *   rules[]      one struct rule per rule of the file, in file order: what matching touches, 48 bytes
- *   infos[]      the rest of each rule: what is copied into a verdict, and what compiling needs
+ *   rules[]      one struct rule per rule of the file, in file order: what matching touches, 48
+ * bytes infos[]      the rest of each rule: what is copied into a verdict, and what compiling needs
  *   buckets[]    one per distinct host pattern (exact name, suffix, any)
- *   lists[]      runs of rule numbers, ascending: a bucket's `wild` list holds rules that no first path
- *                segment excludes; a bucket with many rules also has one list per literal first segment
+ *   lists[]      runs of rule numbers, ascending: a bucket's `wild` list holds rules that no first
+ * path segment excludes; a bucket with many rules also has one list per literal first segment
  *
- * A decision looks at: any.wild, any[first]; for each suffix of the host s.wild, s[first]; host.wild,
- * host[first]. Each list is scanned up to the best number found so far, so the smallest matching
- * number, the first match in file order, is found without merging.
+ * A decision looks at: any.wild, any[first]; for each suffix of the host s.wild, s[first];
+ * host.wild, host[first]. Each list is scanned up to the best number found so far, so the smallest
+ * matching number, the first match in file order, is found without merging.
  */
 #ifndef GVM_RULES_INT_H
 #define GVM_RULES_INT_H
@@ -18,11 +18,11 @@
 #include <stdatomic.h>
 #include "rules/rules.h"
 
-#define RULES_NONE UINT32_MAX
+#define RULES_NONE       UINT32_MAX
 #define RULES_ANY_METHOD (1u << 31)
 /* Backtracking steps of one regex on one path, and kilobytes of heap for the interpreter. */
 #define RULES_MATCH_LIMIT 100000u
-#define RULES_HEAP_LIMIT 4096u
+#define RULES_HEAP_LIMIT  4096u
 
 enum rules_host { RULES_HOST_EXACT, RULES_HOST_SUFFIX, RULES_HOST_ANY };
 
@@ -106,7 +106,8 @@ struct rules_table {
     uint32_t mask;
 };
 
-/* What one regex match needs. JIT code gets its own stack, so a deep pattern cannot overflow ours. */
+/* What one regex match needs. JIT code gets its own stack, so a deep pattern cannot overflow ours.
+ */
 struct rules_scratch {
     pcre2_match_data *data;
     pcre2_match_context *context;
@@ -134,8 +135,8 @@ struct gvm_ruleset {
 
 /* pattern.c: fills host and path of `info` and `rule`. `err` gets the bare reason. */
 int rules_pattern_compile(struct gvm_arena *a, struct gvm_str pattern, bool with_path,
-                          struct rule *rule, struct rule_info *info, struct gvm_err *err)
-    GVM_MUST_CHECK;
+                          struct rule *rule, struct rule_info *info,
+                          struct gvm_err *err) GVM_MUST_CHECK;
 
 /* index.c */
 int rules_index_build(struct gvm_ruleset *rs) GVM_MUST_CHECK;
