@@ -60,15 +60,15 @@ static bool has_ace_label(struct gvm_str s)
     return false;
 }
 
-/* An A-label is kept as it is: to DNS it is plain letters. It is refused when it is no Punycode or
- * not the Punycode that its own text would get; not when IDNA 2008 merely dislikes the text, because
+/* An A-label is kept as it is: to DNS it is plain letters. It is refused when it is no Punycode, not the
+ * Punycode that its own text would get, or of text that UTS 46 does not know as valid; not when IDNA 2008 merely dislikes the text, because
  * such names exist (emoji domains). */
 static bool is_false_ace(int rc)
 {
     return rc == IDN2_PUNYCODE_BAD_INPUT || rc == IDN2_PUNYCODE_BIG_OUTPUT ||
            rc == IDN2_PUNYCODE_OVERFLOW || rc == IDN2_INVALID_ALABEL ||
            rc == IDN2_UALABEL_MISMATCH || rc == IDN2_ALABEL_ROUNDTRIP_FAILED ||
-           rc == IDN2_ENCODING_ERROR;
+           rc == IDN2_INVALID_NONTRANSITIONAL || rc == IDN2_ENCODING_ERROR;
 }
 
 /* Maps to ASCII. *host comes back pointing into *ret_mem when it changed. */

@@ -86,10 +86,8 @@ static const struct carrier carriers[] = {
     {{0}, FIRST(12), {12, 13, 14, 15}, 0, false},
     /* 64:ff9b::/96 NAT64 */
     {{0, 0x64, 0xff, 0x9b}, FIRST(12), {12, 13, 14, 15}, 0, true},
-    /* 64:ff9b:1::/48 in each layout of RFC 6052 2.2 that fits into it */
+    /* 64:ff9b:1::/48 as RFC 6052 2.2 lays it out for /48 and for /96 */
     {{0, 0x64, 0xff, 0x9b, 0, 1}, FIRST(6), {6, 7, 9, 10}, 0, false},
-    {{0, 0x64, 0xff, 0x9b, 0, 1}, FIRST(6), {7, 9, 10, 11}, 0, false},
-    {{0, 0x64, 0xff, 0x9b, 0, 1}, FIRST(6), {9, 10, 11, 12}, 0, false},
     {{0, 0x64, 0xff, 0x9b, 0, 1}, FIRST(6), {12, 13, 14, 15}, 0, false},
     /* 2002::/16 6to4 */
     {{0x20, 0x02}, FIRST(2), {2, 3, 4, 5}, 0, false},
@@ -154,6 +152,8 @@ static enum gvm_ip_class class_v6(const uint8_t *addr)
         uint8_t inner[4];
         for (unsigned j = 0; j < 4; j++)
             inner[j] = addr[k->at[j]] ^ k->flip;
+        if (!k->only_inner && gvm_get32(inner) == 0)
+            continue; /* nothing is carried there */
         only_inner |= k->only_inner;
         c = stricter(c, class_v4(inner));
     }
