@@ -13,21 +13,26 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
-static int privileges(const char *name, struct gvm_err *err)
+int gvm_harden(struct gvm_err *err)
 {
-    (void)prctl(PR_SET_NAME, name, 0, 0, 0);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return gvm_err_sys(err, errno, "cannot set no_new_privs");
-    int r = confine_user_namespace(err); /* writes /proc/self: while still dumpable */
-    if (r < 0)
-        return r;
     /* LeakSanitizer traces its own process. */
     if (!CONFINE_SANITIZED && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         return gvm_err_sys(err, errno, "cannot become undumpable");
     struct rlimit none = {0, 0};
     if (setrlimit(RLIMIT_CORE, &none) < 0)
         return gvm_err_sys(err, errno, "cannot turn core files off");
-    return gvm_caps_drop_all(err);
+    return 0;
+}
+
+static int privileges(const char *name, struct gvm_err *err)
+{
+    (void)prctl(PR_SET_NAME, name, 0, 0, 0);
+    int r = confine_user_namespace(err); /* writes /proc/self: while still dumpable */
+    if (r == 0)
+        r = gvm_harden(err);
+    return r < 0 ? r : gvm_caps_drop_all(err);
 }
 
 int gvm_confine(const struct gvm_confine_spec *spec, struct gvm_err *err)

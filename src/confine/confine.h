@@ -36,6 +36,8 @@ struct gvm_confine_spec {
  * with $GVM_CONFINE_LOG=1 log and return EPERM, for tests). Missing Landlock is an error only when the
  * kernel has it and refuses. */
 int gvm_confine(const struct gvm_confine_spec *spec, struct gvm_err *err) GVM_MUST_CHECK;
+/* The first stage alone, for the parent: no_new_privs, not dumpable, core size 0. */
+int gvm_harden(struct gvm_err *err) GVM_MUST_CHECK;
 /* Landlock ABI of this kernel, 0 = none. */
 int gvm_landlock_abi(void);
 /* Empties effective, permitted, inheritable, ambient and bounding sets, locks securebits where it can. */

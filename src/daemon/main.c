@@ -1,4 +1,6 @@
-int main(void)
+#include "daemon/daemon.h"
+
+int main(int argc, char **argv)
 {
-    return 1;
+    return gvm_daemon_main(argc, argv);
 }

@@ -1,0 +1,127 @@
+/* What each child gets with START: descriptors it could not open any more once confined. */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "daemon/daemon_int.h"
+
+#define HOSTS_MAX (64u * 1024u) /* of /etc/hosts; leaves room for escapes in one frame */
+#define RESOLVERS 3             /* as resolv.conf(5) */
+
+static int send_json(struct daemon_child *c, const struct gvm_buf *json, const int *fds, unsigned nfds,
+                     struct gvm_err *err)
+{
+    int r = json->failed ? -ENOMEM
+                         : daemon_child_send(c, GVM_MSG_START, 0, gvm_buf_data(json), json->len, fds, nfds);
+    return r < 0 ? gvm_err_sys(err, -r, "cannot start the %s process", gvm_role_name(c->role)) : 0;
+}
+
+static void put_resolvers(struct gvm_jw *w)
+{
+    struct gvm_buf text;
+    gvm_buf_init(&text, HOSTS_MAX);
+    (void)!gvm_read_file("/etc/resolv.conf", &text, NULL);
+    gvm_jw_key(w, "resolvers");
+    gvm_jw_array(w);
+    struct gvm_str rest = gvm_buf_str(&text), line;
+    unsigned n = 0;
+    while (rest.n && n < RESOLVERS) {
+        (void)gvm_str_cut(&rest, '\n', &line);
+        if (!gvm_str_starts(line, GVM_STR("nameserver")))
+            continue;
+        line = gvm_str_trim((struct gvm_str){line.p + 10, line.n - 10});
+        for (size_t i = 0; i < line.n; i++) {
+            if (line.p[i] == ' ' || line.p[i] == '\t' || line.p[i] == '#' || line.p[i] == ';')
+                line.n = i;
+        }
+        if (line.n == 0)
+            continue;
+        gvm_jw_str(w, line);
+        n++;
+    }
+    if (n == 0)
+        gvm_jw_strz(w, "127.0.0.1");
+    gvm_jw_array_end(w);
+    gvm_buf_done(&text);
+}
+
+/* Whole lines of /etc/hosts, as many as fit. */
+static void put_hosts(struct gvm_jw *w)
+{
+    struct gvm_buf text;
+    gvm_buf_init(&text, HOSTS_MAX);
+    int r = gvm_read_file("/etc/hosts", &text, NULL);
+    struct gvm_str s = gvm_buf_str(&text);
+    while (r == -EFBIG && s.n && s.p[s.n - 1] != '\n')
+        s.n--;
+    if (r == -EFBIG)
+        gvm_log(GVM_LOG_WARN, "/etc/hosts is larger than %u bytes; the rest is not used", HOSTS_MAX);
+    gvm_jw_kstr(w, "hosts", s);
+    gvm_buf_done(&text);
+}
+
+/* The system's trusted certificates; an empty file when there are none, so that nothing verifies. */
+static int open_ca_bundle(void)
+{
+    static const char *const places[] = {
+        "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
+        "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem",
+    };
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        int fd = open(places[i], O_RDONLY | O_CLOEXEC);
+        if (fd >= 0)
+            return fd;
+    }
+    gvm_log(GVM_LOG_WARN, "no system certificates found; install ca-certificates or set [upstream] ca_file");
+    return gvm_memfd("no-ca", "", 0);
+}
+
+static int start_proxy(struct daemon_child *c, struct gvm_err *err)
+{
+    GVM_AUTOCLOSE int bundle = open_ca_bundle();
+    if (bundle < 0)
+        return gvm_err_sys(err, -bundle, "cannot make a memory file");
+    struct gvm_buf out;
+    struct gvm_jw w;
+    gvm_buf_init(&out, GVM_MAX_FRAME);
+    gvm_jw_init(&w, &out);
+    gvm_jw_object(&w);
+    put_resolvers(&w);
+    put_hosts(&w);
+    gvm_jw_key(&w, "refuse"); /* all our own sockets are in the file system */
+    gvm_jw_array(&w);
+    gvm_jw_array_end(&w);
+    gvm_jw_object_end(&w);
+    int r = send_json(c, &out, &bundle, 1, err);
+    gvm_buf_done(&out);
+    return r;
+}
+
+int daemon_send_start(struct daemon *d, struct daemon_child *c, struct gvm_err *err)
+{
+    if (c->role == GVM_ROLE_PROXY)
+        return start_proxy(c, err);
+    struct gvm_buf out;
+    struct gvm_jw w;
+    gvm_buf_init(&out, 4096);
+    gvm_jw_init(&w, &out);
+    gvm_jw_object(&w);
+    const int *fds = NULL;
+    unsigned nfds = 0;
+    if (c->role == GVM_ROLE_CONTROL) {
+        gvm_jw_kstrz(&w, "version", DAEMON_VERSION);
+        fds = &d->listen_fd;
+        nfds = 1;
+    } else {
+        gvm_jw_kstrz(&w, "origin", d->origin);
+        bool keys = c->role == GVM_ROLE_KEYS;
+        fds = keys ? d->keys_fds : &d->ledger_fd;
+        nfds = keys ? 2 : 1;
+    }
+    for (unsigned i = 0; c->role == GVM_ROLE_KEYS && i < nfds; i++)
+        (void)lseek(fds[i], 0, SEEK_SET); /* a predecessor read them */
+    gvm_jw_object_end(&w);
+    int r = send_json(c, &out, fds, nfds, err);
+    gvm_buf_done(&out);
+    return r;
+}
