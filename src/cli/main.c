@@ -15,6 +15,8 @@ static const char help_usage[] = "usage: gvm help [VERB]\n"
 
 /* In the order a person meets them. */
 static const struct cli_verb verbs[] = {
+    ROW(events, "what was recorded"),
+    ROW(audit, "verify the record, prove an entry, keys"),
     ROW(reload, "make the daemon read its rules again"),
     ROW(status, "what the daemon is doing"),
     ROW(stop, "end the daemon"),

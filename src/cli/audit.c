@@ -1,0 +1,226 @@
+/* gvm audit: the record's evidence - keys, heads, proofs, verification. */
+#include "cli/audit_int.h"
+#include "cli/verbs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+const char cli_audit_usage[] =
+    "usage: gvm audit verify [--key KEY] [--dir DIR] [--since FILE] [--json]\n"
+    "       gvm audit prove INDEX|EVENT [--out FILE] [--dir DIR]\n"
+    "       gvm audit verify-proof FILE --key KEY [--entry FILE] [--json]\n"
+    "       gvm audit checkpoint [--dir DIR]\n"
+    "       gvm audit key [--dir DIR]\n"
+    "       gvm audit keygen --out FILE [--origin NAME]\n"
+    "\n"
+    "The record is a transparency log in the formats of c2sp.org: other programs\n"
+    "that read them verify it too.\n"
+    "\n"
+    "verify        reads the whole record: every entry, tile and signature\n"
+    "prove         makes the proof that one entry stands in the record; with --out it\n"
+    "              writes FILE and the entry itself into FILE.entry\n"
+    "verify-proof  checks such a proof; needs nothing but the two files and the key\n"
+    "checkpoint    prints the signed head; kept elsewhere, it shows later whether the\n"
+    "              record was cut or rewritten (verify --since)\n"
+    "key           prints the verifier key\n"
+    "keygen        makes a new signing seed and prints its verifier key\n"
+    "\n"
+    "      --key KEY      verifier key (name+hex+base64), or a file that holds one\n"
+    "      --dir DIR      the ledger's directory, when it is not this user's own\n"
+    "      --since FILE   a checkpoint kept elsewhere, older or newer\n"
+    "      --entry FILE   the entry's bytes (FILE.entry)\n"
+    "      --out FILE     where to write\n"
+    "      --origin NAME  the name of the log the key is for\n"
+    "      --json         as one JSON object\n"
+    "  -h, --help         this text\n"
+    "\n"
+    "Exit code: 0 all good, 1 could not look, 2 usage or no key, 3 tampering found.\n";
+
+int audit_read(const char *path, size_t max, struct gvm_buf *out, struct gvm_err *err)
+{
+    gvm_buf_init(out, max);
+    return gvm_read_file(path, out, err);
+}
+
+int audit_key_load(const struct audit_opts *o, struct gvm_vkey *ret, struct gvm_err *err)
+{
+    char path[GVM_PATH_MAX + 32];
+    if (o->key && gvm_vkey_parse(gvm_str(o->key), ret, NULL) == 0)
+        return 0;
+    if (o->key)
+        (void)snprintf(path, sizeof path, "%s", o->key);
+    else
+        (void)snprintf(path, sizeof path, "%s/verifier-key", o->dir);
+    struct gvm_buf text;
+    int r = audit_read(path, 4096, &text, err);
+    if (!r)
+        r = gvm_err_wrap(err, gvm_vkey_parse(gvm_buf_str(&text), ret, err), "%s", path);
+    else
+        gvm_err_wrap(err, r, o->key ? "not a verifier key, nor a file that holds one"
+                                    : "no verifier key (--key)");
+    gvm_buf_done(&text);
+    return r;
+}
+
+static int print_key(const struct audit_opts *o)
+{
+    struct gvm_err err = {0};
+    struct gvm_vkey key;
+    struct gvm_buf text;
+    if (audit_key_load(o, &key, &err) < 0)
+        return cli_fail(GVM_EXIT_ERROR, &err);
+    gvm_buf_init(&text, 1024);
+    if (gvm_vkey_text(&key, &text) == 0)
+        printf("%s\n", gvm_buf_cstr(&text));
+    gvm_buf_done(&text);
+    return cli_flush();
+}
+
+static int print_checkpoint(const struct audit_opts *o)
+{
+    struct gvm_err err = {0};
+    struct gvm_buf note;
+    struct gvm_checkpoint cp;
+    char path[GVM_PATH_MAX + 32];
+    (void)snprintf(path, sizeof path, "%s/checkpoint", o->dir);
+    int r = audit_read(path, GVM_MAX_NOTE, &note, &err);
+    if (!r) /* so that nothing but a checkpoint reaches the terminal */
+        r = gvm_err_wrap(&err, gvm_checkpoint_parse(gvm_buf_str(&note), &cp, &err), "%s", path);
+    if (!r)
+        fwrite(gvm_buf_data(&note), 1, note.len, stdout);
+    gvm_buf_done(&note);
+    return r < 0 ? cli_fail(GVM_EXIT_ERROR, &err) : cli_flush();
+}
+
+static int write_seed(const char *path, const uint8_t seed[32], struct gvm_err *err)
+{
+    GVM_AUTOCLOSE int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return gvm_err_sys(err, errno, errno == EEXIST ? "%s is left as it is" : "cannot make %s", path);
+    int r = gvm_write_all(fd, seed, 32);
+    if (!r && fsync(fd) < 0)
+        r = -errno;
+    return r < 0 ? gvm_err_sys(err, -r, "cannot write %s", path) : 0;
+}
+
+static int keygen(const struct audit_opts *o)
+{
+    struct gvm_err err = {0};
+    uint8_t seed[32];
+    struct gvm_vkey key;
+    struct gvm_buf text;
+    char host[128] = "localhost", name[GVM_MAX_ORIGIN + 1];
+    if (!o->out)
+        return cli_usage("audit", "keygen needs --out FILE");
+    (void)gethostname(host, sizeof host - 1);
+    (void)snprintf(name, sizeof name, "gvm.local/%s/%u", host, (unsigned)geteuid());
+    if (getrandom(seed, sizeof seed, 0) != sizeof seed)
+        return cli_fail(GVM_EXIT_ERROR, &err);
+    int r = gvm_vkey_from_seed(seed, o->origin ? o->origin : name, &key, &err);
+    int bad = r == -EINVAL ? GVM_EXIT_USAGE : GVM_EXIT_ERROR;
+    if (!r)
+        r = write_seed(o->out, seed, &err);
+    explicit_bzero(seed, sizeof seed);
+    if (r < 0)
+        return cli_fail(bad, &err);
+    gvm_buf_init(&text, 1024);
+    if (gvm_vkey_text(&key, &text) == 0)
+        printf("%s\n", gvm_buf_cstr(&text));
+    gvm_buf_done(&text);
+    return cli_flush();
+}
+
+/* ---- which verb takes what ---- */
+
+enum { KEY = 1, DIR = 2, SINCE = 4, JSON = 8, OUT = 16, ENTRY = 32, ORIGIN = 64, ARG = 128 };
+
+static const struct audit_verb {
+    const char *name;
+    int (*run)(const struct audit_opts *o);
+    unsigned takes;
+} verbs[] = {
+    {"verify", audit_verify, KEY | DIR | SINCE | JSON},
+    {"prove", audit_prove, DIR | OUT | ARG},
+    {"verify-proof", audit_verify_proof, KEY | JSON | ENTRY | ARG},
+    {"checkpoint", print_checkpoint, DIR},
+    {"key", print_key, DIR},
+    {"keygen", keygen, OUT | ORIGIN},
+};
+
+static const struct option options[] = {
+    {"key", required_argument, NULL, KEY},       {"dir", required_argument, NULL, DIR},
+    {"since", required_argument, NULL, SINCE},   {"json", no_argument, NULL, JSON},
+    {"out", required_argument, NULL, OUT},       {"entry", required_argument, NULL, ENTRY},
+    {"origin", required_argument, NULL, ORIGIN}, {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+static const char *option_name(int c)
+{
+    for (const struct option *o = options; o->name; o++)
+        if (o->val == c)
+            return o->name;
+    return "?";
+}
+
+static void set_option(struct audit_opts *o, int c, const char *arg)
+{
+    struct {
+        int c;
+        const char **to;
+    } texts[] = {
+        {KEY, &o->key}, {SINCE, &o->since}, {OUT, &o->out}, {ENTRY, &o->entry}, {ORIGIN, &o->origin}};
+    if (c == JSON)
+        o->json = true;
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        if (texts[i].c == c)
+            *texts[i].to = arg;
+}
+
+/* 0, or an exit code + 1: everything was said. */
+static int parse(const struct audit_verb *verb, struct audit_opts *o, int argc, char **argv)
+{
+    int c;
+    while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+        if (c == 'h')
+            return cli_help(cli_audit_usage) + 1;
+        if (c == '?')
+            return cli_bad_option("audit", argv) + 1;
+        if (!(verb->takes & (unsigned)c))
+            return cli_usage("audit", "%s takes no --%s", verb->name, option_name(c)) + 1;
+        if (c == DIR && gvm_str_copy(o->dir, sizeof o->dir, gvm_str(optarg)) < 0)
+            return cli_usage("audit", "the directory's name is too long") + 1;
+        set_option(o, c, optarg);
+    }
+    if (verb->takes & ARG && optind < argc)
+        o->arg = argv[optind++];
+    if (optind < argc)
+        return cli_usage("audit", "what is '%s'?", argv[optind]) + 1;
+    return 0;
+}
+
+int cli_audit(int argc, char **argv)
+{
+    struct gvm_err err = {0};
+    struct audit_opts o = {0};
+    const struct audit_verb *verb = NULL;
+    if (argc > 1 && (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0))
+        return cli_help(cli_audit_usage);
+    for (size_t i = 0; argc > 1 && i < sizeof verbs / sizeof verbs[0]; i++)
+        if (strcmp(argv[1], verbs[i].name) == 0)
+            verb = &verbs[i];
+    if (!verb)
+        return cli_usage("audit", argc > 1 ? "there is no 'audit %s'" : "audit what?%s",
+                         argc > 1 ? argv[1] : "");
+    int r = parse(verb, &o, argc - 1, argv + 1);
+    if (r)
+        return r - 1;
+    if (!o.dir[0] && gvm_place_path(GVM_PLACE_STATE, "ledger", o.dir, &err) < 0)
+        return cli_fail(GVM_EXIT_ERROR, &err);
+    return verb->run(&o);
+}

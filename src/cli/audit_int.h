@@ -1,0 +1,25 @@
+/* cli/audit_int.h - what the audit verbs share. */
+#ifndef GVM_CLI_AUDIT_INT_H
+#define GVM_CLI_AUDIT_INT_H
+
+#include "cli/cli.h"
+#include "ledger/ledger.h"
+
+/* The options of all of them; which ones a verb takes is in its row (audit.c). */
+struct audit_opts {
+    const char *key, *since, *out, *entry, *origin;
+    bool json;
+    char dir[GVM_PATH_MAX];
+    const char *arg; /* the one word that is no option, or NULL */
+};
+
+int audit_verify(const struct audit_opts *o);
+int audit_prove(const struct audit_opts *o);
+int audit_verify_proof(const struct audit_opts *o);
+
+/* A verifier key from its text, from a file that holds it, or (NULL) from the ledger's directory. */
+int audit_key_load(const struct audit_opts *o, struct gvm_vkey *ret, struct gvm_err *err) GVM_MUST_CHECK;
+/* A whole file below `max`. Free with gvm_buf_done() whatever the result. */
+int audit_read(const char *path, size_t max, struct gvm_buf *out, struct gvm_err *err) GVM_MUST_CHECK;
+
+#endif
