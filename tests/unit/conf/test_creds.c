@@ -79,10 +79,11 @@ static void test_sources(void **state)
     put("token", "from-file\n", 0600);
     assert_int_equal(setenv("GVM_TEST_TOKEN", "from-env", 1), 0);
     /* No plain value: the file may be readable by others. */
-    const char *path = put("gvm.toml",
-                           "[credentials.\"a.test\"]\ntype = \"ApiKey\"\nvalue = \"env:GVM_TEST_TOKEN\"\n"
-                           "[credentials.\"b.test\"]\ntype = \"ApiKey\"\nheader = \"X-Auth\"\nkey = \"file:token\"\n",
-                           0644);
+    const char *path = put(
+        "gvm.toml",
+        "[credentials.\"a.test\"]\ntype = \"ApiKey\"\nvalue = \"env:GVM_TEST_TOKEN\"\n"
+        "[credentials.\"b.test\"]\ntype = \"ApiKey\"\nheader = \"X-Auth\"\nkey = \"file:token\"\n",
+        0644);
     if (gvm_conf_load(path, &c, &err) < 0)
         fail_msg("%s", err.text);
     assert_true(gvm_str_eqz(c->creds[0].value, "from-env"));
@@ -103,7 +104,8 @@ static const struct {
     {"type = \"Bearer\"\ntoken = \"x\"\nkey = \"y\"\n", "given twice"},
     {"type = \"Bearer\"\ntoken = \"x\"\nheader = \"x-a\"\n", "always uses the authorization"},
     {"type = \"ApiKey\"\nkey = \"x\"\nheader = \"a b\"\n", "cannot be a credential's header"},
-    {"type = \"ApiKey\"\nkey = \"x\"\nheader = \"Content-Length\"\n", "cannot be a credential's header"},
+    {"type = \"ApiKey\"\nkey = \"x\"\nheader = \"Content-Length\"\n",
+     "cannot be a credential's header"},
     {"type = \"ApiKey\"\nkey = \"a\\r\\nb\"\n", "control byte"},
     {"type = \"ApiKey\"\nkey = \"\"\n", "empty"},
     {"type = \"ApiKey\"\nkey = \"env:GVM_TEST_UNSET_VARIABLE\"\n", "is not set"},
@@ -125,13 +127,15 @@ static void test_refused(void **state)
         if (!strstr(err.text, refused[i].contains))
             fail_msg("%s gave: %s", refused[i].text, err.text);
     }
-    static const char *const hosts[] = {"http://a.test", "a.test:8443", "*.a.test", "a b", "", "a..b",
-                                        "x@a.test", "2130706433", "127.1", "\xc3\xa4.test"};
+    static const char *const hosts[] = {
+        "http://a.test", "a.test:8443", "*.a.test",   "a b",   "",
+        "a..b",          "x@a.test",    "2130706433", "127.1", "\xc3\xa4.test"};
     for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {
         char text[512];
         struct gvm_conf *c = NULL;
         struct gvm_err err = {0};
-        (void)snprintf(text, sizeof text, "[credentials.\"%s\"]\ntype=\"Bearer\"\ntoken=\"x\"\n", hosts[i]);
+        (void)snprintf(text, sizeof text, "[credentials.\"%s\"]\ntype=\"Bearer\"\ntoken=\"x\"\n",
+                       hosts[i]);
         if (gvm_conf_parse(gvm_str(text), "gvm.toml", NULL, &c, &err) >= 0)
             fail_msg("%s was accepted", hosts[i]);
     }
@@ -150,23 +154,26 @@ static void test_encode(void **state)
     struct gvm_buf b;
     (void)state;
     int r = gvm_conf_parse(
-        GVM_STR("[credentials.\"a.test:443\"]\ntype=\"Bearer\"\ntoken=\"x\\\"y\"\n"
-                "[credentials.\"b.test\"]\ntype=\"ApiKey\"\nkey=\"k\"\n"
-                "[credentials.\"c.in.test\"]\ntype=\"ApiKey\"\nkey=\"k\"\n"
-                "[[rules]]\nmethod=\"*\"\npattern=\"*\"\nprivate=true\ndecision=\"Allow\"\n"
-                "[[rules]]\nmethod=\"*\"\npattern=\"B.test:80/x\"\nprivate=true\ndecision=\"Allow\"\n"
-                "[[rules]]\nmethod=\"*\"\npattern=\"{x}.in.test\"\nprivate=true\ndecision=\"Deny\"\n"),
+        GVM_STR(
+            "[credentials.\"a.test:443\"]\ntype=\"Bearer\"\ntoken=\"x\\\"y\"\n"
+            "[credentials.\"b.test\"]\ntype=\"ApiKey\"\nkey=\"k\"\n"
+            "[credentials.\"c.in.test\"]\ntype=\"ApiKey\"\nkey=\"k\"\n"
+            "[[rules]]\nmethod=\"*\"\npattern=\"*\"\nprivate=true\ndecision=\"Allow\"\n"
+            "[[rules]]\nmethod=\"*\"\npattern=\"B.test:80/x\"\nprivate=true\ndecision=\"Allow\"\n"
+            "[[rules]]\nmethod=\"*\"\npattern=\"{x}.in.test\"\nprivate=true\ndecision=\"Deny\"\n"),
         "gvm.toml", NULL, &c, &err);
     if (r < 0)
         fail_msg("%s", err.text);
     gvm_buf_init(&b, 65536);
     assert_int_equal(gvm_credentials_encode(c, &b), 0);
-    assert_string_equal(
-        gvm_buf_cstr(&b),
-        "{\"credentials\":["
-        "{\"host\":\"a.test\",\"type\":\"Bearer\",\"header\":\"authorization\",\"value\":\"x\\\"y\",\"private\":false},"
-        "{\"host\":\"b.test\",\"type\":\"ApiKey\",\"header\":\"x-api-key\",\"value\":\"k\",\"private\":true},"
-        "{\"host\":\"c.in.test\",\"type\":\"ApiKey\",\"header\":\"x-api-key\",\"value\":\"k\",\"private\":false}]}");
+    assert_string_equal(gvm_buf_cstr(&b),
+                        "{\"credentials\":["
+                        "{\"host\":\"a.test\",\"type\":\"Bearer\",\"header\":\"authorization\","
+                        "\"value\":\"x\\\"y\",\"private\":false},"
+                        "{\"host\":\"b.test\",\"type\":\"ApiKey\",\"header\":\"x-api-key\","
+                        "\"value\":\"k\",\"private\":true},"
+                        "{\"host\":\"c.in.test\",\"type\":\"ApiKey\",\"header\":\"x-api-key\","
+                        "\"value\":\"k\",\"private\":false}]}");
     gvm_buf_done(&b);
     gvm_conf_free(c);
 }

@@ -25,7 +25,7 @@ static const struct {
     {"[polcy]\ndefault = \"Deny\"\n", "gvm.toml:1:2: ", "did you mean \"policy\""},
     {RULE "zzzzzz = 1\n", "gvm.toml:5:1: ", "unknown key \"zzzzzz\""},
     {RULE "decision.x = 1\n", "gvm.toml:5:", "not valid TOML"},
-    {"[policy]\ndefault = { type = \"Deny\", why = \"x\" }\n", "gvm.toml:2:29: ", "unknown key"},
+    {"[policy]\ndefault = { type = \"Deny\", why = \"x\" }\n", "gvm.toml:2:28: ", "unknown key"},
     {"[timeouts]\nheads = \"30s\"\n", "gvm.toml:2:1: ", "did you mean \"head\""},
     {"[audit]\nmodus = \"strict\"\n", "gvm.toml:2:1: ", "unknown key"},
     /* half-written rules */
@@ -61,18 +61,24 @@ static const struct {
     {RULE "expires_at = 2030-01-01T00:00:00\n", "gvm.toml:5:14: ", "with an offset"},
     {RULE "intercept = \"tls\"\n", "gvm.toml:5:13: ", "intercept is \"none\" or true"},
     {RULE "protocol = \"udp\"\n", "gvm.toml:5:12: ", "protocol is \"tcp\""},
-    {RULE "protocol = \"tcp\"\n", "gvm.toml:5:12: ", "cannot see a method"},
-    {"[[rules]]\npattern=\"a/x\"\nprotocol=\"tcp\"\ndecision=\"Allow\"\n", "gvm.toml:2:9: ", "cannot see a path"},
-    {"[[rules]]\nmethod=\"*\"\npattern=\"a/x\"\nintercept=\"none\"\ndecision=\"Allow\"\n", "gvm.toml:3:9: ",
-     "cannot see a path"},
-    {"[[rules]]\nmethod=\"*\"\npattern=\"a\"\npath_regex=\"x\"\nintercept=\"none\"\ndecision=\"Allow\"\n",
+    {RULE "protocol = \"tcp\"\n", "gvm.toml:1:1: ", "cannot see a method"},
+    {"[[rules]]\npattern=\"a/x\"\nprotocol=\"tcp\"\ndecision=\"Allow\"\n",
+     "gvm.toml:2:9: ", "cannot see a path"},
+    {"[[rules]]\nmethod=\"*\"\npattern=\"a/x\"\nintercept=\"none\"\ndecision=\"Allow\"\n",
+     "gvm.toml:3:9: ", "cannot see a path"},
+    {"[[rules]]\nmethod=\"*\"\npattern=\"a\"\npath_regex=\"x\"\nintercept=\"none\"\ndecision="
+     "\"Allow\"\n",
      "gvm.toml:4:12: ", "cannot see a path"},
     {RULE "agent = \"a\"\nprincipal_filter = \"b\"\n", "gvm.toml:6:20: ", "keep one"},
     {RULE "principal_filter = \"b*\"\n", "gvm.toml:5:20: ", "one exact name"},
-    {"[policy]\ndefault = { type = \"Delay\", milliseconds = 0 }\n", "gvm.toml:2:44: ", "milliseconds is 0"},
-    {"[policy]\ndefault = { type = \"Delay\", milliseconds = -1 }\n", "gvm.toml:2:44: ", "milliseconds"},
-    {"[policy]\ndefault = { type = \"Delay\", milliseconds = 600001 }\n", "gvm.toml:2:44: ", "1 to 600000"},
-    {"[policy]\ndefault = { type = \"Deny\", milliseconds = 3 }\n", "gvm.toml:2:43: ", "belongs to Delay"},
+    {"[policy]\ndefault = { type = \"Delay\", milliseconds = 0 }\n",
+     "gvm.toml:2:44: ", "milliseconds is 0"},
+    {"[policy]\ndefault = { type = \"Delay\", milliseconds = -1 }\n",
+     "gvm.toml:2:44: ", "milliseconds"},
+    {"[policy]\ndefault = { type = \"Delay\", milliseconds = 600001 }\n",
+     "gvm.toml:2:44: ", "1 to 600000"},
+    {"[policy]\ndefault = { type = \"Deny\", milliseconds = 3 }\n",
+     "gvm.toml:2:43: ", "belongs to Delay"},
     {"[audit]\nmode = \"off\"\n", "gvm.toml:2:8: ", "\"strict\""},
     {"[timeouts]\nhead = \"30\"\n", "gvm.toml:2:8: ", "30s"},
     {"[timeouts]\nhead = \"0s\"\n", "gvm.toml:2:8: ", "1s to 24h"},
@@ -80,21 +86,28 @@ static const struct {
     {"[upstream.resolve]\n\"a.test\" = \"localhost\"\n", "gvm.toml:2:12: ", "not numeric"},
     {"[upstream.resolve]\n\"a.test\" = \"1.2.3.4:0\"\n", "gvm.toml:2:12: ", "not numeric"},
     {"[upstream.resolve]\n\"*.test\" = \"1.2.3.4\"\n", "gvm.toml:2:12: ", "not a plain host"},
-    {"[upstream.resolve]\n\"A.test\" = \"1.2.3.4\"\n\"a.test.\" = \"1.2.3.5\"\n", "gvm.toml:3:1: ", "pinned twice"},
+    {"[upstream.resolve]\n\"A.test\" = \"1.2.3.4\"\n\"a.test.\" = \"1.2.3.5\"\n",
+     "gvm.toml:3:1: ", "pinned twice"},
     {"[upstream]\nca_file = \"/nonexistent/ca.pem\"\n", "gvm.toml:2:11: ", "cannot be read"},
     {"[upstream]\nca_file = \"/dev/null\"\n", "gvm.toml:2:11: ", "has no certificate"},
     {"[filesystem]\nhide = [\"\"]\n", "gvm.toml:2:9: ", "a place is empty"},
     /* the text itself */
     {"a = \n", "gvm.toml:1:", "not valid TOML"},
     {"\x1b[31mred\n", "gvm.toml:1:1: ", "control byte 0x1b"},
-    {"# ok\n# b\x07" "ell\n", "gvm.toml:2:4: ", "control byte 0x07"},
-    {"# \xc2\x9b" "31m\n", "gvm.toml:1:3: ", "control byte 0x9b"},
+    {"# ok\n# b\x07"
+     "ell\n",
+     "gvm.toml:2:4: ", "control byte 0x07"},
+    {"# \xc2\x9b"
+     "31m\n",
+     "gvm.toml:1:3: ", "control byte 0x9b"},
     {"# del\x7f\n", "gvm.toml:1:6: ", "control byte 0x7f"},
     {"# lone\rcr\n", "gvm.toml:1:7: ", "control byte 0x0d"},
     {"a = \"\xff\"\n", "gvm.toml:1:", "not valid TOML"},
     {RULE "method = \"POST\"\n", "gvm.toml:5:", "not valid TOML"},
-    {"[policy]\ndefault = { type = \"Deny\", reason = '''\n[[rules]]\n''' }\n", "gvm.toml:2:", "control byte"},
-    {"# '''\n[audit]\nmode = '''strict'''\n#[[rules]]\n[filesystem]\nhide = []\nreveal=[\n]\nx='''\n[[rules]]\n'''\n",
+    {"[policy]\ndefault = { type = \"Deny\", reason = '''\n[[rules]]\n''' }\n",
+     "gvm.toml:2:", "control byte"},
+    {"# '''\n[audit]\nmode = '''strict'''\n#[[rules]]\n[filesystem]\nhide = "
+     "[]\nreveal=[\n]\nx='''\n[[rules]]\n'''\n",
      "gvm.toml:9:1: ", "unknown key"},
 };
 
@@ -116,11 +129,23 @@ static void test_refused(void **state)
 static void test_not_yet_supported(void **state)
 {
     static const char *const keys[] = {
-        "payload_field = \"a\"", "payload_match = [\"a\"]", "payload_query_alias_match = [\"a\"]",
-        "unsafe_body_action = { type = \"Deny\" }", "max_body_bytes = 65536",
-        "condition = { kind = \"time_window\", window = \"09:00-18:00\" }", "body = []",
-        "graphql = {}", "mcp = {}", "git = {}", "grpc = \"x\"", "limit = \"60/min\"",
-        "on_limit = \"Deny\"", "header = {}", "query = {}", "unverifiable = \"Deny\"", "form = {}"};
+        "payload_field = \"a\"",
+        "payload_match = [\"a\"]",
+        "payload_query_alias_match = [\"a\"]",
+        "unsafe_body_action = { type = \"Deny\" }",
+        "max_body_bytes = 65536",
+        "condition = { kind = \"time_window\", window = \"09:00-18:00\" }",
+        "body = []",
+        "graphql = {}",
+        "mcp = {}",
+        "git = {}",
+        "grpc = \"x\"",
+        "limit = \"60/min\"",
+        "on_limit = \"Deny\"",
+        "header = {}",
+        "query = {}",
+        "unverifiable = \"Deny\"",
+        "form = {}"};
     (void)state;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         char text[512];
@@ -128,13 +153,13 @@ static void test_not_yet_supported(void **state)
         struct gvm_err err = {0};
         (void)snprintf(text, sizeof text, RULE "%s\n", keys[i]);
         assert_true(parse(text, &c, &err) < 0);
-        if (!strstr(err.text, "gvm.toml:5:1: ") || !strstr(err.text, "not supported by this version"))
+        if (!strstr(err.text, "gvm.toml:5:1: ") ||
+            !strstr(err.text, "not supported by this version"))
             fail_msg("%s gave: %s", keys[i], err.text);
     }
-    static const char *const tables[] = {"[budget]\nx = 1\n", "[dns]\nmode = \"forward\"\n",
-                                         "[seccomp]\nprofile = \"strict\"\n",
-                                         "[upstream]\nproxy = \"http://p:1\"\n",
-                                         "[filesystem]\npersist = [\"a\"]\n"};
+    static const char *const tables[] = {
+        "[budget]\nx = 1\n", "[dns]\nmode = \"forward\"\n", "[seccomp]\nprofile = \"strict\"\n",
+        "[upstream]\nproxy = \"http://p:1\"\n", "[filesystem]\npersist = [\"a\"]\n"};
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
         struct gvm_conf *c = NULL;
         struct gvm_err err = {0};
@@ -157,7 +182,8 @@ static struct gvm_conf *good(const char *text)
 
 static void test_empty(void **state)
 {
-    static const char *const texts[] = {"", "# only a comment\n", "\n\n", "rules = []\n", "[policy]\n"};
+    static const char *const texts[] = {"", "# only a comment\n", "\n\n", "rules = []\n",
+                                        "[policy]\n"};
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         struct gvm_conf *c = good(texts[i]);
@@ -174,13 +200,14 @@ static void test_empty(void **state)
 static void test_rule_fields(void **state)
 {
     (void)state;
-    struct gvm_conf *c = good("# one\n[[rules]]\nname = \"n\"\nmethod = [\"get\", \"PROPFIND\"]\n"
-                              "pattern = \"*.a.test:8443/x/*\"\npath_regex = \"^/x\"\nagent = \"bot-*\"\n"
-                              "expires_at = \"2030-01-31T18:00:00+02:00\"\nprivate = true\n"
-                              "decision = { type = \"Delay\", milliseconds = 5, reason = \"slow\" }\n"
-                              "[[rules]]\nexpires_at = 2030-01-31T16:00:00Z\nmethod = \"*\"\npattern = \"b\"\n"
-                              "intercept = \"none\"\nreason = \"why\"\n[rules.decision]\ntype = \"AuditOnly\"\n"
-                              "[[rules]]\nprotocol = \"tcp\"\npattern = \"c:22\"\ndecision = \"RequireApproval\"\n");
+    struct gvm_conf *c =
+        good("# one\n[[rules]]\nname = \"n\"\nmethod = [\"get\", \"PROPFIND\"]\n"
+             "pattern = \"*.a.test:8443/x/*\"\npath_regex = \"^/x\"\nagent = \"bot-*\"\n"
+             "expires_at = \"2030-01-31T18:00:00+02:00\"\nprivate = true\n"
+             "decision = { type = \"Delay\", milliseconds = 5, reason = \"slow\" }\n"
+             "[[rules]]\nexpires_at = 2030-01-31T16:00:00Z\nmethod = \"*\"\npattern = \"b\"\n"
+             "intercept = \"none\"\nreason = \"why\"\n[rules.decision]\ntype = \"AuditOnly\"\n"
+             "[[rules]]\nprotocol = \"tcp\"\npattern = \"c:22\"\ndecision = \"RequireApproval\"\n");
     assert_int_equal(c->nrules, 3);
     const struct gvm_conf_rule *r = &c->rules[0];
     assert_int_equal(r->line, 2);
@@ -213,11 +240,12 @@ static void test_rule_fields(void **state)
 static void test_sections(void **state)
 {
     (void)state;
-    struct gvm_conf *c = good("[policy]\ndefault = { type = \"Deny\", reason = \"closed\" }\n"
-                              "[audit]\nmode = \"strict\"\n[timeouts]\nidle = \"5m\"\napproval = \"1h\"\n"
-                              "[upstream.resolve]\n\"API.test.\" = \"127.0.0.1:9443\"\n"
-                              "\"b.test\" = \"::1\"\n\"c.test\" = \"[0:0::1]:80\"\n"
-                              "[filesystem]\nhide = [\"secret\"]\nreveal = [\".config/x\", \"y\"]\n");
+    struct gvm_conf *c =
+        good("[policy]\ndefault = { type = \"Deny\", reason = \"closed\" }\n"
+             "[audit]\nmode = \"strict\"\n[timeouts]\nidle = \"5m\"\napproval = \"1h\"\n"
+             "[upstream.resolve]\n\"API.test.\" = \"127.0.0.1:9443\"\n"
+             "\"b.test\" = \"::1\"\n\"c.test\" = \"[0:0::1]:80\"\n"
+             "[filesystem]\nhide = [\"secret\"]\nreveal = [\".config/x\", \"y\"]\n");
     assert_int_equal(c->dflt.type, GVM_DENY);
     assert_true(c->audit_strict);
     assert_int_equal(c->timeouts.idle, 300000);
@@ -236,16 +264,18 @@ static void test_sections(void **state)
     gvm_conf_free(c);
 }
 
-/* The prior program's files: names come from description, label or reason, and CRLF is a line end. */
+/* The prior program's files: names come from description, label or reason, and CRLF is a line end.
+ */
 static void test_prior_files(void **state)
 {
     (void)state;
-    struct gvm_conf *c = good("[[rules]]\r\nmethod = \"PUT\"\r\npattern = \"api.github.com/{any}\"\r\n"
-                              "path_regex = \"^/repos/[^/]+/[^/]+/pulls/[0-9]+/merge$\"\r\n"
-                              "decision = { type = \"RequireApproval\" }\r\n"
-                              "description = \"github.pr.merge\"\r\nlabel = \"github_pr_merge\"\r\n"
-                              "[[rules]]\nmethod = \"*\"\npattern = \"{any}\"\ndescription = \"\"\n"
-                              "[rules.decision]\ntype = \"Delay\"\nmilliseconds = 300\n");
+    struct gvm_conf *c =
+        good("[[rules]]\r\nmethod = \"PUT\"\r\npattern = \"api.github.com/{any}\"\r\n"
+             "path_regex = \"^/repos/[^/]+/[^/]+/pulls/[0-9]+/merge$\"\r\n"
+             "decision = { type = \"RequireApproval\" }\r\n"
+             "description = \"github.pr.merge\"\r\nlabel = \"github_pr_merge\"\r\n"
+             "[[rules]]\nmethod = \"*\"\npattern = \"{any}\"\ndescription = \"\"\n"
+             "[rules.decision]\ntype = \"Delay\"\nmilliseconds = 300\n");
     assert_int_equal(c->nrules, 2);
     assert_true(gvm_str_eqz(c->rules[0].name, "github.pr.merge"));
     assert_true(gvm_str_eqz(c->rules[1].name, "rule-2"));
@@ -325,11 +355,16 @@ static void test_hash_follows_meaning(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused),          cmocka_unit_test(test_not_yet_supported),
-        cmocka_unit_test(test_empty),            cmocka_unit_test(test_rule_fields),
-        cmocka_unit_test(test_sections),         cmocka_unit_test(test_prior_files),
-        cmocka_unit_test(test_long_names_are_cut), cmocka_unit_test(test_deep_keys),
-        cmocka_unit_test(test_not_a_file),       cmocka_unit_test(test_hash_follows_meaning),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_not_yet_supported),
+        cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_rule_fields),
+        cmocka_unit_test(test_sections),
+        cmocka_unit_test(test_prior_files),
+        cmocka_unit_test(test_long_names_are_cut),
+        cmocka_unit_test(test_deep_keys),
+        cmocka_unit_test(test_not_a_file),
+        cmocka_unit_test(test_hash_follows_meaning),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
