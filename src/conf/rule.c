@@ -221,11 +221,28 @@ static int set_principal(struct conf_ctx *x, const struct conf_node *v, void *ob
     return conf_text(x, v, "principal_filter", GVM_MAX_AGENT, &in->r->agent);
 }
 
+/* RFC 3339 goes to the year 9999, our clock to 2262: a later year is as good as never, if it is a
+ * date at all. 2240 is a leap year, so that every date of such a year can be tried in it. */
+static int parse_far_time(struct gvm_str s, int64_t *ret_ns)
+{
+    char text[64];
+    if (s.n < 20 || memcmp(s.p, "2262", 4) < 0 || gvm_str_copy(text, sizeof text, s) < 0)
+        return -EINVAL;
+    memcpy(text, "2240", 4);
+    int64_t ns;
+    int r = gvm_time_parse((struct gvm_str){text, s.n}, &ns);
+    if (r >= 0)
+        *ret_ns = INT64_MAX;
+    return r;
+}
+
 static int set_expires(struct conf_ctx *x, const struct conf_node *v, void *obj)
 {
     struct rule_in *in = obj;
+    struct gvm_str s = conf_node_str(v);
     int64_t ns;
-    bool bad = v->type == CONF_LOCAL_TIME || gvm_time_parse(conf_node_str(v), &ns) < 0;
+    bool bad =
+        v->type == CONF_LOCAL_TIME || (gvm_time_parse(s, &ns) < 0 && parse_far_time(s, &ns) < 0);
     if (bad)
         return conf_bad_at(x, v,
                            "expires_at is not a date and time with an offset; write it like "

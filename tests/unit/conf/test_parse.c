@@ -237,6 +237,17 @@ static void test_rule_fields(void **state)
     gvm_conf_free(c);
 }
 
+/* A year past our clock's end is never, but nonsense stays an error. */
+static void test_far_expiry(void **state)
+{
+    (void)state;
+    struct gvm_conf *c = good(RULE "expires_at = 9999-12-31T23:59:59Z\n");
+    assert_true(c->rules[0].expires_ns == INT64_MAX);
+    gvm_conf_free(c);
+    struct gvm_err err = {0};
+    assert_true(parse(RULE "expires_at = \"9999-13-31T23:59:59Z\"\n", &c, &err) < 0);
+}
+
 static void test_sections(void **state)
 {
     (void)state;
@@ -363,6 +374,7 @@ int main(void)
         cmocka_unit_test(test_prior_files),
         cmocka_unit_test(test_long_names_are_cut),
         cmocka_unit_test(test_deep_keys),
+        cmocka_unit_test(test_far_expiry),
         cmocka_unit_test(test_not_a_file),
         cmocka_unit_test(test_hash_follows_meaning),
     };
