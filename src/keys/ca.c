@@ -1,0 +1,279 @@
+/* ca.c - one certificate authority per run, and its leaves (RFC 5280).
+ *
+ * CA: P-256, CN "GVM run CA <run>", pathlen 0, from an hour ago for 30 days. Leaf: one P-256 key per run,
+ * the host as the only subjectAltName, serverAuth, at most 7 days and never beyond the CA. notBefore lies
+ * in the past so that a slow clock inside does not refuse it.
+ */
+#include <errno.h>
+#include <openssl/ec.h>
+#include <openssl/pem.h>
+#include <openssl/rand.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "keys/keys_int.h"
+
+enum { HOUR = 3600, DAY = 24 * HOUR, CA_LIFE = 30 * DAY, LEAF_LIFE = 7 * DAY, MAX_DER = 8192 };
+
+struct keys_ca {
+    char run[GVM_MAX_RUN_ID + 1];
+    EVP_PKEY *key, *leaf_key;
+    X509 *cert;
+};
+
+void keys_ca_free(struct keys_ca *ca)
+{
+    if (!ca)
+        return;
+    EVP_PKEY_free(ca->key);
+    EVP_PKEY_free(ca->leaf_key);
+    X509_free(ca->cert);
+    free(ca);
+}
+
+static void free_ca(struct keys_ca **ca)
+{
+    keys_ca_free(*ca);
+}
+static void free_cert(X509 **x)
+{
+    X509_free(*x);
+}
+
+static int add_extension(X509 *x, X509 *issuer, int nid, const char *value)
+{
+    X509V3_CTX ctx;
+    X509V3_set_ctx_nodb(&ctx);
+    X509V3_set_ctx(&ctx, issuer, x, NULL, NULL, 0);
+    X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
+    int ok = e && X509_add_ext(x, e, -1) == 1;
+    X509_EXTENSION_free(e);
+    return ok ? 0 : -EIO;
+}
+
+static int set_serial(X509 *x)
+{
+    uint8_t bytes[16];
+    if (RAND_bytes(bytes, sizeof bytes) != 1)
+        return -EIO;
+    bytes[0] = (bytes[0] & 0x7f) | 0x40; /* positive, of full length */
+    BIGNUM *n = BN_bin2bn(bytes, sizeof bytes, NULL);
+    int ok = n && BN_to_ASN1_INTEGER(n, X509_get_serialNumber(x));
+    BN_free(n);
+    return ok ? 0 : -EIO;
+}
+
+static int set_name(X509 *x, const char *cn)
+{
+    X509_NAME *name = X509_get_subject_name(x);
+    int ok = X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const uint8_t *)cn, -1, -1, 0);
+    return ok == 1 ? 0 : -EIO;
+}
+
+/* Version, serial, key and validity: what both kinds share. */
+static X509 *begin(EVP_PKEY *key, int life)
+{
+    X509 *x = X509_new();
+    if (!x || X509_set_version(x, X509_VERSION_3) != 1 || set_serial(x) < 0 ||
+        !X509_gmtime_adj(X509_getm_notBefore(x), -HOUR) || !X509_gmtime_adj(X509_getm_notAfter(x), life) ||
+        X509_set_pubkey(x, key) != 1) {
+        X509_free(x);
+        return NULL;
+    }
+    return x;
+}
+
+static int make_cert(struct keys_ca *ca)
+{
+    char cn[64];
+    (void)snprintf(cn, sizeof cn, "GVM run CA %s", ca->run);
+    GVM_CLEANUP(free_cert) X509 *x = begin(ca->key, CA_LIFE);
+    if (!x || set_name(x, cn) < 0 || X509_set_issuer_name(x, X509_get_subject_name(x)) != 1 ||
+        add_extension(x, x, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") < 0 ||
+        add_extension(x, x, NID_key_usage, "critical,keyCertSign,cRLSign") < 0 ||
+        add_extension(x, x, NID_subject_key_identifier, "hash") < 0 ||
+        X509_sign(x, ca->key, EVP_sha256()) == 0)
+        return -EIO;
+    ca->cert = gvm_steal_ptr(&x);
+    return 0;
+}
+
+static struct keys_ca *allocate(const char *run)
+{
+    struct keys_ca *ca = gvm_calloc(1, sizeof *ca);
+    if (ca && gvm_str_copy(ca->run, sizeof ca->run, gvm_str(run)) == 0)
+        ca->leaf_key = EVP_EC_gen("P-256");
+    if (ca && !ca->leaf_key) {
+        keys_ca_free(ca);
+        return NULL;
+    }
+    return ca;
+}
+
+int keys_ca_new(const char *run, struct keys_ca **ret, struct gvm_err *err)
+{
+    GVM_CLEANUP(free_ca) struct keys_ca *ca = allocate(run);
+    if (ca)
+        ca->key = EVP_EC_gen("P-256");
+    if (!ca || !ca->key || make_cert(ca) < 0)
+        return gvm_err_set(err, ENOMEM, "cannot make the CA of run %s", run);
+    *ret = gvm_steal_ptr(&ca);
+    return 0;
+}
+
+/* Appends a length and the DER; takes and wipes `der`. */
+static int add_block(struct gvm_buf *out, uint8_t *der, int n)
+{
+    uint8_t length[4];
+    if (n <= 0)
+        return -ENOMEM;
+    gvm_put32(length, (uint32_t)n);
+    int r = gvm_buf_add(out, length, sizeof length);
+    if (r == 0)
+        r = gvm_buf_add(out, der, (size_t)n);
+    OPENSSL_clear_free(der, (size_t)n);
+    return r;
+}
+
+/* PKCS#8, because every library reads it. */
+static int key_der(EVP_PKEY *key, uint8_t **ret)
+{
+    PKCS8_PRIV_KEY_INFO *info = EVP_PKEY2PKCS8(key);
+    int n = info ? i2d_PKCS8_PRIV_KEY_INFO(info, ret) : 0;
+    PKCS8_PRIV_KEY_INFO_free(info);
+    return n;
+}
+
+int keys_ca_export(const struct keys_ca *ca, struct gvm_buf *out, struct gvm_err *err)
+{
+    uint8_t *cert = NULL, *key = NULL;
+    int n = i2d_X509(ca->cert, &cert);
+    int r = add_block(out, cert, n);
+    if (r == 0) {
+        n = key_der(ca->key, &key);
+        r = add_block(out, key, n);
+    }
+    return r < 0 ? gvm_err_set(err, -r, "cannot export the CA of run %s", ca->run) : 0;
+}
+
+/* The next length-prefixed block; false when the blob is too short. */
+static bool take_block(struct gvm_str *blob, struct gvm_str *ret)
+{
+    if (blob->n < 4)
+        return false;
+    uint32_t n = gvm_get32((const uint8_t *)blob->p);
+    if (n > MAX_DER || n > blob->n - 4)
+        return false;
+    *ret = (struct gvm_str){blob->p + 4, n};
+    *blob = (struct gvm_str){blob->p + 4 + n, blob->n - 4 - n};
+    return true;
+}
+
+int keys_ca_import(const char *run, struct gvm_str blob, struct keys_ca **ret, struct gvm_err *err)
+{
+    struct gvm_str cert, key;
+    GVM_CLEANUP(free_ca) struct keys_ca *ca = allocate(run);
+    if (!ca)
+        return gvm_err_set(err, ENOMEM, "out of memory");
+    if (take_block(&blob, &cert) && take_block(&blob, &key) && blob.n == 0) {
+        const uint8_t *p = (const uint8_t *)cert.p, *q = (const uint8_t *)key.p;
+        ca->cert = d2i_X509(NULL, &p, (long)cert.n);
+        ca->key = d2i_AutoPrivateKey(NULL, &q, (long)key.n);
+    }
+    if (!ca->cert || !ca->key || X509_check_private_key(ca->cert, ca->key) != 1)
+        return gvm_err_set(err, EBADMSG, "the kept CA of run %s is broken", run);
+    *ret = gvm_steal_ptr(&ca);
+    return 0;
+}
+
+int keys_ca_pem(const struct keys_ca *ca, struct gvm_buf *out, struct gvm_err *err)
+{
+    char *text = NULL;
+    BIO *bio = BIO_new(BIO_s_mem());
+    int ok = bio && PEM_write_bio_X509(bio, ca->cert) == 1;
+    long n = ok ? BIO_get_mem_data(bio, &text) : 0;
+    int r = n > 0 ? gvm_buf_add(out, text, (size_t)n) : -ENOMEM;
+    BIO_free(bio);
+    return r < 0 ? gvm_err_set(err, -r, "cannot write the CA certificate of run %s", ca->run) : 0;
+}
+
+/* ---- leaves ---- */
+
+/* `host` is canonical (wire/url.h): only [a-z0-9._-] or an address, so it cannot break out of the value.
+ * Checked again, because here a comma would add a name. */
+static bool plain_host(const char *host)
+{
+    size_t n = strlen(host);
+    return n > 0 && n <= GVM_MAX_HOST && strspn(host, "abcdefghijklmnopqrstuvwxyz0123456789._:-") == n;
+}
+
+static bool is_address(const char *host)
+{
+    ASN1_OCTET_STRING *ip = a2i_IPADDRESS(host);
+    ASN1_OCTET_STRING_free(ip);
+    return ip != NULL;
+}
+
+/* The name goes into CN only when it fits there (64 bytes); subjectAltName is what counts. */
+static int name_leaf(X509 *x, X509 *ca, const char *host)
+{
+    char san[GVM_MAX_HOST + 24];
+    bool fits = strlen(host) <= 64;
+    (void)snprintf(san, sizeof san, "%s%s:%s", fits ? "" : "critical,", is_address(host) ? "IP" : "DNS",
+                   host);
+    if (fits && set_name(x, host) < 0)
+        return -EIO;
+    return add_extension(x, ca, NID_subject_alt_name, san);
+}
+
+static X509 *make_leaf(struct keys_ca *ca, const char *host)
+{
+    GVM_CLEANUP(free_cert) X509 *x = begin(ca->leaf_key, LEAF_LIFE);
+    if (!x || X509_set_issuer_name(x, X509_get_subject_name(ca->cert)) != 1 ||
+        name_leaf(x, ca->cert, host) < 0 ||
+        add_extension(x, ca->cert, NID_basic_constraints, "critical,CA:FALSE") < 0 ||
+        add_extension(x, ca->cert, NID_key_usage, "critical,digitalSignature") < 0 ||
+        add_extension(x, ca->cert, NID_ext_key_usage, "serverAuth") < 0 ||
+        add_extension(x, ca->cert, NID_subject_key_identifier, "hash") < 0 ||
+        add_extension(x, ca->cert, NID_authority_key_identifier, "keyid:always") < 0)
+        return NULL;
+    if (ASN1_TIME_compare(X509_get0_notAfter(x), X509_get0_notAfter(ca->cert)) > 0 &&
+        X509_set1_notAfter(x, X509_get0_notAfter(ca->cert)) != 1)
+        return NULL;
+    return X509_sign(x, ca->key, EVP_sha256()) ? gvm_steal_ptr(&x) : NULL;
+}
+
+/* Appends DER bytes and says how many; takes and wipes them. */
+static int append_der(struct gvm_buf *out, uint8_t *der, int n, uint32_t *ret)
+{
+    if (n <= 0)
+        return -ENOMEM;
+    int r = gvm_buf_add(out, der, (size_t)n);
+    OPENSSL_clear_free(der, (size_t)n);
+    *ret = (uint32_t)n;
+    return r;
+}
+
+int keys_ca_leaf(struct keys_ca *ca, const char *host, struct gvm_m_leaf_cert *ret, struct gvm_buf *out,
+                 struct gvm_err *err)
+{
+    struct gvm_m_leaf_cert m = {0};
+    uint8_t *cert = NULL, *key = NULL, *issuer = NULL;
+    if (!plain_host(host))
+        return gvm_err_set(err, EINVAL, "asked for a certificate for something that is not a host");
+    GVM_CLEANUP(free_cert) X509 *x = make_leaf(ca, host);
+    int n = x ? i2d_X509(x, &cert) : 0;
+    int r = append_der(out, cert, n, &m.cert_len);
+    if (r == 0) {
+        n = key_der(ca->leaf_key, &key);
+        r = append_der(out, key, n, &m.key_len);
+    }
+    if (r == 0) {
+        n = i2d_X509(ca->cert, &issuer);
+        r = append_der(out, issuer, n, &m.ca_len);
+    }
+    if (r < 0)
+        return gvm_err_set(err, -r, "cannot make a certificate for %s", host);
+    *ret = m;
+    return 0;
+}
