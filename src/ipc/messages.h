@@ -42,10 +42,11 @@ enum gvm_msg_type {
     /* parent -> keys: struct gvm_m_policy + 1 fd (memfd: JSON of credentials). Answer OK | FAILED */
     GVM_MSG_CREDENTIALS,
 
-    /* control -> parent: JSON {"config":PATH or null} ; answer POLICY_INFO JSON
+    /* control -> parent: JSON {"config":PATH or null,"in_use":[policy ids of live runs]} ; answer POLICY_INFO JSON
      * {"policy":ID,"hash":HEX,"config":PATH,"rules":N} | FAILED */
     GVM_MSG_POLICY_LOAD,
-    /* control -> parent: reread every loaded file, all or nothing; answer POLICY_INFO | FAILED */
+    /* control -> parent: empty or JSON {"in_use":[..]}; reread the default file and every file in use,
+     * all or nothing; answer POLICY_INFO, with "policies":[..] of all, | FAILED */
     GVM_MSG_POLICY_RELOAD,
     GVM_MSG_POLICY_INFO,
     /* control -> parent: end the daemon; no answer */
