@@ -189,7 +189,7 @@ static int wait_ready(int fd)
     }
 }
 
-/* The last line gvmd wrote since it was started, without the "gvmd: " every line begins with. */
+/* The last line gvmd wrote since it was started. */
 static struct gvm_str last_words(int log_fd, off_t from, char *mem, size_t cap)
 {
     struct stat st;
@@ -205,9 +205,12 @@ static struct gvm_str last_words(int log_fd, off_t from, char *mem, size_t cap)
         text.n -= (size_t)(line + 1 - text.p);
         text.p = line + 1;
     }
-    struct gvm_str prefix = GVM_STR("gvmd: ");
-    if (gvm_str_starts(text, prefix))
-        text = (struct gvm_str){text.p + prefix.n, text.n - prefix.n};
+    /* "gvmd[keys]: error: ..." says its level for the log, not for the person. */
+    const char *level = text.n ? memmem(text.p, text.n, ": error: ", 9) : NULL;
+    if (level) {
+        text.n -= (size_t)(level + 9 - text.p);
+        text.p = level + 9;
+    }
     return text;
 }
 

@@ -15,9 +15,14 @@ static const char help_usage[] = "usage: gvm help [VERB]\n"
 
 /* In the order a person meets them. */
 static const struct cli_verb verbs[] = {
+    ROW(reload, "make the daemon read its rules again"),
+    ROW(approve, "answer requests that wait for a person"),
+    ROW(diff, "show what a run would change in your files"),
+    ROW(commit, "land changes of a run"),
+    ROW(discard, "throw changes of a run away"),
+    ROW(runs, "list runs and what waits in them"),
     ROW(events, "what was recorded"),
     ROW(audit, "verify the record, prove an entry, keys"),
-    ROW(reload, "make the daemon read its rules again"),
     ROW(status, "what the daemon is doing"),
     ROW(stop, "end the daemon"),
     ROW(version, "print the version"),

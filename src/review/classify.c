@@ -241,11 +241,9 @@ static const struct rule runs[] = {
 };
 
 /* What inside .git is data; everything else there is configuration, hooks, or points elsewhere. */
-static const char *const git_data[] = {"objects/??/*",  "objects/pack/*", "refs/*",    "logs/*",
-                                       "index",         "head",           "orig_head", "fetch_head",
-                                       "merge_head",    "packed-refs",    "description",
-                                       "commit_editmsg", "objects",       "objects/??", "objects/pack",
-                                       "refs",          "logs"};
+static const char *const git_data[] = {
+    "objects", "objects/*", "refs",      "refs/*",     "logs",        "logs/*",      "index",
+    "head",    "orig_head", "fetch_head", "merge_head", "packed-refs", "description", "commit_editmsg"};
 
 static const char *const safe_types[] = {"*.txt", "*.md",   "*.csv", "*.pdf", "*.png",
                                          "*.jpg", "*.jpeg", "*.gif", "*.log"};
@@ -326,7 +324,9 @@ static const char *git_reason(struct gvm_str path, bool is_dir)
         return NULL;
     if (in.n == 0)
         return is_dir ? NULL : "it tells git where its repository is";
-    return any_glob(git_data, COUNT(git_data), in) && !gvm_str_ieqz(in, "objects/info") ? NULL : GIT_WHY;
+    /* objects/info/alternates points at somebody else's objects. */
+    bool data = any_glob(git_data, COUNT(git_data), in) && !gvm_str_starts(in, GVM_STR("objects/info/"));
+    return data ? NULL : GIT_WHY;
 }
 
 /* Leaves the workspace, or may: absolute, more ".." than folders, or ".." behind a name that may be a

@@ -383,7 +383,7 @@ static int drop_one(const struct review_run *run, const struct gvm_change *ch)
 
 /* Deepest first, so that folders are empty when their turn comes. A folder that stays says nothing any more
  * once the host's is like it. */
-static int drop_landed(const struct commit *k)
+static int drop_landed(struct commit *k)
 {
     int r = 0;
     for (size_t i = k->c->n; r == 0 && i-- > 0;)

@@ -1,0 +1,208 @@
+#include "cli/changes.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The first word is the run when it is a run's whole name, or the beginning of one and no file here. */
+static bool names_run(const char *word)
+{
+    char id[GVM_MAX_RUN_ID + 1], dir[GVM_PATH_MAX];
+    struct stat st;
+    int r = cli_find_run(word, id, dir, NULL);
+    if (r == 0 && strcmp(id, word) == 0)
+        return true;
+    return (r == 0 || r == -ENOTUNIQ) && lstat(word, &st) < 0;
+}
+
+static int find_run(int argc, char **argv, int *at, struct cli_changes *c, struct gvm_err *err)
+{
+    bool only_paths = optind > 0 && strcmp(argv[optind - 1], "--") == 0;
+    const char *name = NULL;
+    if (*at < argc && !only_paths && names_run(argv[*at]))
+        name = argv[(*at)++];
+    int r = cli_find_run(name, c->id, c->dir, err);
+    return r < 0 ? r : gvm_run_record_read(c->dir, &c->rec, err);
+}
+
+/* Resolves "." and ".." by text. False when the path climbs out. */
+static bool normalise(const char *path, char *dst)
+{
+    struct gvm_str rest = gvm_str(path), name;
+    size_t n = 0;
+    while (rest.n) {
+        gvm_str_cut(&rest, '/', &name);
+        if (name.n == 0 || gvm_str_eqz(name, "."))
+            continue;
+        if (gvm_str_eqz(name, "..")) {
+            if (n == 0)
+                return false;
+            while (n > 0 && dst[--n] != '/')
+                ;
+            continue;
+        }
+        if (n)
+            dst[n++] = '/';
+        memcpy(dst + n, name.p, name.n);
+        n += name.n;
+    }
+    dst[n] = '\0';
+    return true;
+}
+
+/* `path` relative to `top`, NULL when it is not below it. */
+static const char *below(const char *path, const char *top)
+{
+    size_t n = strlen(top);
+    while (n > 0 && top[n - 1] == '/')
+        n--;
+    if (strncmp(path, top, n) != 0 || (path[n] != '/' && path[n] != '\0'))
+        return NULL;
+    return path[n] ? path + n + 1 : path + n;
+}
+
+/* What the user typed, relative to the workspace. */
+static int to_workspace(const struct cli_changes *c, const char *word, char dst[2 * PATH_MAX], struct gvm_err *err)
+{
+    char joined[2 * PATH_MAX], here[PATH_MAX];
+    const char *rest = word;
+    if (word[0] == '/') {
+        rest = below(word, c->rec.workspace);
+        if (!rest)
+            return gvm_err_set(err, EINVAL, "'%s' is not in the workspace %s", word, c->rec.workspace);
+    } else {
+        const char *cwd = getcwd(here, sizeof(here)) ? below(here, c->rec.workspace) : NULL;
+        if (snprintf(joined, sizeof(joined), "%s/%s", cwd ? cwd : "", word) >= (int)sizeof(joined))
+            return gvm_err_set(err, ENAMETOOLONG, "too long a path");
+        rest = joined;
+    }
+    if (strlen(rest) >= 2 * PATH_MAX || !normalise(rest, dst))
+        return gvm_err_set(err, EINVAL, "'%s' is not in the workspace %s", word, c->rec.workspace);
+    return 0;
+}
+
+static bool is_below(struct gvm_str path, struct gvm_str folder)
+{
+    return folder.n == 0 ||
+           (path.n > folder.n && gvm_str_starts(path, folder) && path.p[folder.n] == '/');
+}
+
+static int choose(struct cli_changes *c, const char *word, struct gvm_err *err)
+{
+    char path[2 * PATH_MAX];
+    bool found = false;
+    int r = to_workspace(c, word, path, err);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < c->all.n; i++) {
+        struct gvm_str p = c->all.list[i].path;
+        bool exact = gvm_str_eqz(p, path);
+        if (!exact && !is_below(p, gvm_str(path)))
+            continue;
+        c->chosen[i] = found = true;
+        c->exact[i] |= exact;
+    }
+    return found ? 0 : gvm_err_set(err, ENOENT, "run %s has no change at '%s'", c->id, word);
+}
+
+int cli_changes_open(int argc, char **argv, struct cli_changes *ret, struct gvm_err *err)
+{
+    *ret = (struct cli_changes){0};
+    int at = optind;
+    int r = find_run(argc, argv, &at, ret, err);
+    if (r == 0)
+        r = gvm_changes_scan(ret->dir, &ret->all, err);
+    if (r < 0)
+        return r;
+    ret->chosen = gvm_calloc(ret->all.n, sizeof(bool));
+    ret->exact = gvm_calloc(ret->all.n, sizeof(bool));
+    if (!ret->chosen || !ret->exact)
+        return gvm_err_set(err, ENOMEM, "out of memory");
+    ret->named = at < argc;
+    for (size_t i = 0; i < ret->all.n; i++)
+        ret->chosen[i] = !ret->named;
+    for (; r == 0 && at < argc; at++)
+        r = choose(ret, argv[at], err);
+    return r;
+}
+
+void cli_changes_done(struct cli_changes *c)
+{
+    gvm_changes_done(&c->all);
+    free(c->chosen);
+    free(c->exact);
+    *c = (struct cli_changes){0};
+}
+
+size_t cli_change_index(const struct cli_changes *c, const struct gvm_change *ch)
+{
+    return (size_t)(ch - c->all.list);
+}
+
+bool cli_changes_live(const struct cli_changes *c)
+{
+    return gvm_run_is_live(&c->rec);
+}
+
+/* ---- showing ---- */
+
+void cli_print_change(FILE *f, const struct gvm_change *ch, bool color)
+{
+    static const char letters[] = "AMDmT";
+    static const char *const colors[] = {"\033[33m", "\033[31m", "\033[32m", "\033[2m"};
+    fprintf(f, "  %c  ", letters[ch->kind]);
+    cli_print_safe(f, ch->path);
+    if (S_ISDIR(ch->mode ? ch->mode : ch->host_mode))
+        fputc('/', f);
+    fprintf(f, "  %s[%s: %s]%s", color ? colors[ch->class_] : "", gvm_change_class_name(ch->class_), ch->why,
+            color ? "\033[0m" : "");
+    if (ch->conflict)
+        fputs(" CONFLICT: your file changed since the run began", f);
+    if (ch->refusal && ch->refusal != ch->why)
+        fprintf(f, " (%s)", ch->refusal);
+    fputc('\n', f);
+}
+
+static void put_mode(struct gvm_jw *w, const char *key, mode_t mode)
+{
+    char text[16];
+    snprintf(text, sizeof(text), "%06o", mode);
+    gvm_jw_kstrz(w, key, mode ? text : NULL);
+}
+
+static void put_base64(struct gvm_jw *w, struct gvm_str path)
+{
+    char *text = malloc(GVM_B64_LEN(path.n) + 1);
+    if (!text) {
+        w->out->failed = true;
+        return;
+    }
+    gvm_b64(text, path.p, path.n);
+    gvm_jw_kstrz(w, "path_base64", text);
+    free(text);
+}
+
+void cli_change_json(struct gvm_jw *w, const struct gvm_change *ch)
+{
+    gvm_jw_kstr(w, "path", ch->path);
+    if (!gvm_utf8_valid(ch->path))
+        put_base64(w, ch->path);
+    gvm_jw_kstrz(w, "change", gvm_change_kind_name(ch->kind));
+    gvm_jw_kstrz(w, "class", gvm_change_class_name(ch->class_));
+    gvm_jw_kstrz(w, "why", ch->why);
+    gvm_jw_kbool(w, "conflict", ch->conflict);
+    if (ch->refusal)
+        gvm_jw_kstrz(w, "refusal", ch->refusal);
+    put_mode(w, "mode", ch->mode);
+    put_mode(w, "host_mode", ch->host_mode);
+    gvm_jw_kint(w, "size", (int64_t)ch->size);
+}
+
+const char *cli_count(size_t n, const char *noun, char dst[64])
+{
+    snprintf(dst, 64, "%zu %s%s", n, noun, n == 1 ? "" : "s");
+    return dst;
+}

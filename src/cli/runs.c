@@ -1,0 +1,139 @@
+/* gvm runs: every run this machine remembers. */
+#include "cli/changes.h"
+#include "cli/verbs.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+
+const char cli_runs_usage[] =
+    "usage: gvm runs [--json]\n"
+    "\n"
+    "Lists the runs, oldest first: running, ended, or killed (its launcher is gone\n"
+    "without a word; what it wrote is kept), and how many changes wait for you.\n"
+    "\n"
+    "      --json  one JSON object a line\n"
+    "  -h, --help  this text\n";
+
+static const char *state_of(const struct gvm_run_record *rec)
+{
+    if (rec->ended_ns)
+        return "ended";
+    return gvm_run_is_live(rec) ? "running" : "killed";
+}
+
+/* Changes waiting; -1 when they cannot be listed (said in the table, null in JSON). */
+static int64_t count_pending(const char *dir)
+{
+    struct gvm_changes changes = {0};
+    if (gvm_changes_scan(dir, &changes, NULL) < 0)
+        return -1;
+    int64_t n = (int64_t)changes.n;
+    gvm_changes_done(&changes);
+    return n;
+}
+
+static int print_json(const char *id, const struct gvm_run_record *rec, int64_t pending, struct gvm_err *err)
+{
+    GVM_CLEANUP(gvm_buf_done) struct gvm_buf out;
+    gvm_buf_init(&out, 64u << 10);
+    char text[GVM_TIME_TEXT];
+    struct gvm_jw w;
+    gvm_jw_init(&w, &out);
+    gvm_jw_object(&w);
+    gvm_jw_kstrz(&w, "id", id);
+    gvm_jw_kstrz(&w, "agent", rec->agent);
+    gvm_jw_kstrz(&w, "state", state_of(rec));
+    gvm_jw_key(&w, "exit");
+    if (rec->ended_ns)
+        gvm_jw_int(&w, rec->exit_code);
+    else
+        gvm_jw_null(&w);
+    gvm_time_text(text, rec->started_ns);
+    gvm_jw_kstrz(&w, "started", text);
+    gvm_time_text(text, rec->ended_ns);
+    gvm_jw_kstrz(&w, "ended", rec->ended_ns ? text : NULL);
+    gvm_jw_kstrz(&w, "workspace", rec->workspace);
+    gvm_jw_kstrz(&w, "command", rec->command);
+    gvm_jw_kbool(&w, "watch", rec->watch);
+    gvm_jw_key(&w, "pending");
+    if (pending >= 0)
+        gvm_jw_int(&w, pending);
+    else
+        gvm_jw_null(&w);
+    gvm_jw_object_end(&w);
+    if (out.failed)
+        return gvm_err_set(err, ENOMEM, "out of memory");
+    printf("%s\n", gvm_buf_cstr(&out));
+    return 0;
+}
+
+static void print_row(const char *id, const struct gvm_run_record *rec, int64_t pending)
+{
+    char exit_text[16] = "-", pending_text[24] = "?";
+    if (rec->ended_ns)
+        snprintf(exit_text, sizeof(exit_text), "%d", rec->exit_code);
+    if (pending >= 0)
+        snprintf(pending_text, sizeof(pending_text), "%" PRId64, pending);
+    printf("%-24s %-8s %5s %8s  ", id, state_of(rec), exit_text, pending_text);
+    cli_print_safe(stdout, gvm_str(rec->agent));
+    fputs("  ", stdout);
+    cli_print_safe(stdout, gvm_str(rec->command));
+    putchar('\n');
+}
+
+static int list(bool json, struct gvm_err *err)
+{
+    struct gvm_arena *a = gvm_arena_new(16u << 20);
+    char **ids = NULL;
+    size_t n = 0;
+    if (!a)
+        return gvm_err_set(err, ENOMEM, "out of memory");
+    int r = cli_list_runs(a, &ids, &n, err);
+    if (r == 0 && !json && n)
+        printf("%-24s %-8s %5s %8s  %s\n", "RUN", "STATE", "EXIT", "PENDING", "AGENT  COMMAND");
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        char rest[64], dir[GVM_PATH_MAX];
+        struct gvm_run_record rec;
+        struct gvm_err bad = {0};
+        snprintf(rest, sizeof(rest), "runs/%s", ids[i]);
+        r = gvm_place_path(GVM_PLACE_STATE, rest, dir, err);
+        if (r < 0)
+            break;
+        if (gvm_run_record_read(dir, &rec, &bad) < 0) {
+            cli_say("run %s: %s", ids[i], bad.text);
+            continue;
+        }
+        int64_t pending = count_pending(dir);
+        if (json)
+            r = print_json(ids[i], &rec, pending, err);
+        else
+            print_row(ids[i], &rec, pending);
+    }
+    if (r == 0 && !json && !n)
+        puts("no run yet (gvm run --help)");
+    gvm_arena_free(a);
+    return r;
+}
+
+int cli_runs(int argc, char **argv)
+{
+    static const struct option longs[] = {
+        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
+    bool json = false;
+    for (int c; (c = getopt_long(argc, argv, "h", longs, NULL)) != -1;) {
+        switch (c) {
+        case 'j':
+            json = true;
+            break;
+        case 'h':
+            return cli_help(cli_runs_usage);
+        default:
+            return cli_bad_option("runs", argv);
+        }
+    }
+    if (optind < argc)
+        return cli_usage("runs", "takes no arguments");
+    struct gvm_err err = {0};
+    return list(json, &err) < 0 ? cli_fail(GVM_EXIT_ERROR, &err) : cli_flush();
+}
