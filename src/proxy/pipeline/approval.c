@@ -1,0 +1,260 @@
+/* RequireApproval: the live request waits, its connection open, until a person answers.
+ *
+ * What is asked about is bound to the answer by a digest over the request as it will be forwarded and
+ * as much of its body as was read; the answer is for this ask alone. It becomes a grant for the same
+ * rule, method and URL only when the person said so. Timeout, a lost control process and a client that
+ * leaves all deny. Every answer is recorded durably before it is acted on. */
+#include <errno.h>
+#include <openssl/evp.h>
+
+#include "proxy/pipeline/px.h"
+
+static struct gvm_str key_of(const uint64_t *ask)
+{
+    return (struct gvm_str){(const char *)ask, sizeof *ask};
+}
+
+/* Rule, method and exact URL: what a grant holds for. */
+static void write_grant_key(struct px_conn *c)
+{
+    struct px_request *rq = &c->rq;
+    struct gvm_buf *k = &rq->grant_key;
+    gvm_buf_reset(k);
+    gvm_buf_adds(k, rq->verdict.name);
+    gvm_buf_addf(k, "\n%d %d %s %s:%u ", (int)rq->kind, rq->tls, rq->method, rq->host, rq->port);
+    gvm_buf_adds(k, gvm_buf_str(&rq->path));
+    if (rq->has_query) {
+        gvm_buf_addc(k, '?');
+        gvm_buf_adds(k, gvm_buf_str(&rq->query));
+    }
+}
+
+/* ---- after the answer ---- */
+
+static void on_yes_recorded(void *arg, const struct gvm_msg *m)
+{
+    struct px_conn *c = arg;
+    c->rq.waiter = 0;
+    if (px_appended(m))
+        px_go(c);
+    else
+        px_fail(c, 503, "the record could not be written");
+}
+
+static void on_no_recorded(void *arg, const struct gvm_msg *m)
+{
+    struct px_conn *c = arg;
+    c->rq.waiter = 0;
+    c->run->denied++;
+    px_deny(c, px_appended(m) ? c->rq.no : "the record could not be written");
+}
+
+/* Records the answer, then acts on it. The ask is over. */
+static void settle(struct px_conn *c, bool allow, const char *who, const char *how, const char *scope,
+                   const char *why)
+{
+    struct px_request *rq = &c->rq;
+    px_answer_fn *then = allow ? on_yes_recorded : on_no_recorded;
+    px_conn_no_timer(c);
+    px_record_approval(c, allow, who, how, scope, why);
+    if (rq->ask)
+        gvm_map_take(c->px->asks, key_of(&rq->ask));
+    rq->ask = 0;
+    if (px_append(c->px, then, c, &rq->waiter) < 0)
+        px_fail(c, 503, "the record could not be written");
+}
+
+/* No person answered: that is a no. */
+static void refuse(struct px_conn *c, const char *how, const char *why)
+{
+    c->rq.no = why;
+    settle(c, false, "nobody", how, "once", why);
+}
+
+static void tell_gone(struct px_conn *c, const char *why)
+{
+    struct gvm_jw w;
+    struct gvm_buf *out = &c->px->scratch;
+    gvm_buf_reset(out);
+    gvm_jw_init(&w, out);
+    gvm_jw_object(&w);
+    gvm_jw_kint(&w, "ask", (int64_t)c->rq.ask);
+    gvm_jw_kstrz(&w, "why", why);
+    gvm_jw_object_end(&w);
+    if (px_link_send(c->px, GVM_ROLE_CONTROL, GVM_MSG_ASK_GONE, 0, gvm_buf_data(out), out->len, NULL, 0) < 0)
+        gvm_log(GVM_LOG_DEBUG, "control could not be told that a request is gone");
+}
+
+void px_ask_gone(struct px_conn *c, const char *why)
+{
+    struct px_request *rq = &c->rq;
+    if (!rq->ask)
+        return;
+    tell_gone(c, why);
+    px_record_approval(c, false, "nobody", "gone", "once", why);
+    px_append_quiet(c->px);
+    gvm_map_take(c->px->asks, key_of(&rq->ask));
+    rq->ask = 0;
+}
+
+static void on_timeout(uv_timer_t *t)
+{
+    struct px_conn *c = t->data;
+    tell_gone(c, "timeout");
+    refuse(c, "timeout", "nobody approved this request in time");
+}
+
+void px_asks_lost(struct px *px)
+{
+    size_t pos = 0;
+    struct gvm_str key;
+    void *v;
+    /* Each pass takes one out, so the iteration begins anew. */
+    while (pos = 0, gvm_map_next(px->asks, &pos, &key, &v))
+        refuse(v, "lost", "nobody can be asked now: the control process is away");
+}
+
+/* ---- the question ---- */
+
+static void write_digest(struct px_conn *c, char hex[65])
+{
+    const struct px_request *rq = &c->rq;
+    unsigned char sum[EVP_MAX_MD_SIZE];
+    unsigned n = 0;
+    EVP_MD_CTX *md = EVP_MD_CTX_new();
+    hex[0] = '\0';
+    bool ok = md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1 &&
+              EVP_DigestUpdate(md, rq->grant_key.mem ? gvm_buf_data(&rq->grant_key) : (const uint8_t *)"",
+                               rq->grant_key.len) == 1 &&
+              (!rq->head.len || EVP_DigestUpdate(md, gvm_buf_data(&rq->head), rq->head.len) == 1) &&
+              (!c->in.len || EVP_DigestUpdate(md, gvm_buf_data(&c->in), c->in.len) == 1) &&
+              EVP_DigestFinal_ex(md, sum, &n) == 1;
+    EVP_MD_CTX_free(md);
+    if (ok && n == 32)
+        gvm_hex(hex, sum, n);
+}
+
+static void write_url(struct gvm_jw *w, const struct px_conn *c)
+{
+    const struct px_request *rq = &c->rq;
+    struct gvm_buf url GVM_CLEANUP(gvm_buf_done);
+    gvm_buf_init(&url, GVM_MAX_HEAD);
+    gvm_buf_addz(&url, rq->kind != PX_HTTP ? "tcp://" : rq->tls ? "https://" : "http://");
+    int r = gvm_authority_format(rq->host, rq->port, rq->tls, &url);
+    gvm_buf_adds(&url, gvm_buf_str(&rq->path));
+    if (rq->has_query) {
+        gvm_buf_addc(&url, '?');
+        gvm_buf_adds(&url, gvm_buf_str(&rq->query));
+    }
+    gvm_jw_kstr(w, "url", r < 0 ? GVM_STR("") : gvm_buf_str(&url));
+}
+
+static int send_ask(struct px_conn *c)
+{
+    const struct px_request *rq = &c->rq;
+    struct gvm_buf *out = &c->px->scratch;
+    struct gvm_jw w;
+    char digest[65];
+    write_digest(c, digest);
+    gvm_buf_reset(out);
+    gvm_jw_init(&w, out);
+    gvm_jw_object(&w);
+    gvm_jw_kint(&w, "ask", (int64_t)rq->ask);
+    gvm_jw_kstrz(&w, "run", c->run->id);
+    gvm_jw_kstrz(&w, "agent", c->run->agent);
+    gvm_jw_kstr(&w, "rule", rq->verdict.name);
+    gvm_jw_kstrz(&w, "method", rq->kind == PX_HTTP ? rq->method : "TCP");
+    write_url(&w, c);
+    gvm_jw_kstrz(&w, "host", rq->host);
+    gvm_jw_kstrz(&w, "digest", digest);
+    size_t shown = c->in.len < PX_EXCERPT ? c->in.len : PX_EXCERPT;
+    gvm_jw_kstr(&w, "excerpt", (struct gvm_str){(const char *)gvm_buf_data(&c->in), shown});
+    gvm_jw_kstr(&w, "reason", rq->verdict.reason);
+    gvm_jw_kint(&w, "expires_ms", rq->policy->conf->timeouts.approval);
+    gvm_jw_kstrz(&w, "request", rq->id);
+    gvm_jw_object_end(&w);
+    if (out->failed || !digest[0])
+        return -ENOMEM;
+    return px_link_send(c->px, GVM_ROLE_CONTROL, GVM_MSG_ASK, 0, gvm_buf_data(out), out->len, NULL, 0);
+}
+
+static void ask_now(struct px_conn *c)
+{
+    struct px_request *rq = &c->rq;
+    rq->ask = ++c->px->next_ask;
+    rq->asked_ns = gvm_mono_ns();
+    if (gvm_map_put(c->px->asks, key_of(&rq->ask), c) < 0) {
+        refuse(c, "full", "too many requests wait for approval");
+        return;
+    }
+    if (send_ask(c) < 0) {
+        refuse(c, "lost", "nobody can be asked now: the control process is away");
+        return;
+    }
+    px_conn_timer(c, rq->policy->conf->timeouts.approval, on_timeout);
+}
+
+static void on_excerpt(uv_timer_t *t)
+{
+    ask_now(t->data);
+}
+
+void px_ask(struct px_conn *c)
+{
+    struct px_request *rq = &c->rq;
+    write_grant_key(c);
+    if (rq->grant_key.failed) {
+        px_deny(c, "the request is too large to be asked about");
+        return;
+    }
+    if (px_grant_find(c->run, gvm_buf_str(&rq->grant_key), gvm_now_ns())) {
+        rq->asked_ns = 0;
+        settle(c, true, "grant", "grant", "run", NULL);
+        return;
+    }
+    /* A body mostly follows its head at once; a moment lets the person see it. */
+    if (rq->kind == PX_HTTP && rq->body != GVM_BODY_NONE && !c->in.len && !rq->expect_continue)
+        px_conn_timer(c, PX_EXCERPT_WAIT_MS, on_excerpt);
+    else
+        ask_now(c);
+}
+
+/* ---- the answer ---- */
+
+static void answered(struct px_conn *c, const struct gvm_json *j)
+{
+    struct px_request *rq = &c->rq;
+    const char *who = gvm_json_text(j, "who", "unknown"), *how = gvm_json_text(j, "how", "unknown");
+    const char *scope = gvm_json_text(j, "scope", "once"), *why = gvm_json_text(j, "why", NULL);
+    const struct gvm_json *yes = gvm_json_get(j, "allow");
+    if (!why)
+        why = gvm_json_text(j, "reason", NULL);
+    if (!yes || yes->type != GVM_JSON_TRUE) {
+        rq->no = "the owner did not approve this request";
+        settle(c, false, who, how, "once", why);
+        return;
+    }
+    int64_t until = gvm_json_int(j, "until_ns", 0);
+    if (strcmp(scope, "run") == 0)
+        px_grant_add(c->run, gvm_buf_str(&rq->grant_key), 0);
+    else if (strcmp(scope, "for") == 0 && until > gvm_now_ns())
+        px_grant_add(c->run, gvm_buf_str(&rq->grant_key), until);
+    settle(c, true, who, how, scope, why);
+}
+
+int px_on_answer(struct px *px, const struct gvm_msg *m)
+{
+    struct gvm_json *j;
+    struct gvm_arena *a = gvm_arena_new(64 * 1024);
+    if (!a)
+        return 0; /* the timeout denies */
+    int r = gvm_json_parse(a, gvm_msg_str(m), &j, NULL);
+    if (r == 0) {
+        uint64_t ask = (uint64_t)gvm_json_int(j, "ask", 0);
+        struct px_conn *c = gvm_map_get(px->asks, key_of(&ask));
+        if (c) /* else: gone meanwhile */
+            answered(c, j);
+    }
+    gvm_arena_free(a);
+    return r < 0 ? -EPROTO : 0;
+}

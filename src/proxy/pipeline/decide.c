@@ -1,0 +1,262 @@
+/* The one decision path. What is judged here was identified and is canonical; what comes out is acted
+ * on only after the record of it is where it must be:
+ *
+ *   Allow                     recorded, not waited for (unless [audit] mode = "strict")
+ *   AuditOnly, Delay, RequireApproval, Deny    recorded durably, then acted on
+ *
+ * When the ledger or keys is away, or the ledger said that it cannot write, nothing is judged: 503.
+ * When the ledger has not taken what it was given yet, what is to be judged waits (parked). */
+#include <errno.h>
+
+#include "proxy/pipeline/px.h"
+
+/* The rule that took a verdict, NULL for the default. */
+static const struct gvm_conf_rule *rule_of(const struct px_policy *p, const struct gvm_verdict *v)
+{
+    return v->rule >= 0 && (uint32_t)v->rule < p->conf->nrules ? &p->conf->rules[v->rule] : NULL;
+}
+
+static void facts_of(const struct px_conn *c, struct gvm_facts *f)
+{
+    const struct px_request *rq = &c->rq;
+    *f = (struct gvm_facts){
+        .protocol = rq->kind == PX_TCP ? GVM_PROTO_TCP : GVM_PROTO_HTTP,
+        .host = gvm_str(rq->host),
+        .port = rq->port,
+        .tls = rq->tls || rq->kind == PX_TLS_OPAQUE,
+        .agent = gvm_str(c->run->agent),
+        .now_ns = gvm_now_ns(),
+    };
+    if (rq->kind == PX_HTTP) {
+        f->method = gvm_str(rq->method);
+        f->path = gvm_buf_str(&rq->path);
+        f->query = gvm_buf_str(&rq->query);
+    }
+}
+
+static void deny(struct gvm_verdict *v, const char *name, const char *reason)
+{
+    v->decision = GVM_DENY;
+    v->delay_ms = 0;
+    if (name)
+        v->name = gvm_str(name);
+    if (reason)
+        v->reason = gvm_str(reason);
+}
+
+bool px_tcp_rule(struct px_conn *c, const char *host, uint16_t port, struct gvm_verdict *ret)
+{
+    struct px_policy *p = px_policy_get(c->px, c->run->policy_id);
+    if (!p)
+        return false;
+    struct gvm_facts f = {.protocol = GVM_PROTO_TCP, .host = gvm_str(host), .port = port,
+                          .agent = gvm_str(c->run->agent), .now_ns = gvm_now_ns()};
+    gvm_rules_decide(p->rules, &f, ret);
+    const struct gvm_conf_rule *r = rule_of(p, ret);
+    px_policy_unref(p);
+    return r && r->protocol == GVM_PROTO_TCP;
+}
+
+/* ---- one verdict per kind ---- */
+
+/* Does the rule's pattern spell this address? A wildcard does not name it. */
+static bool names_address(const struct gvm_conf_rule *r, const char *host)
+{
+    if (!r)
+        return false;
+    struct gvm_str p = r->pattern, h = gvm_str(host);
+    if (p.n && p.p[0] == '[')
+        p = (struct gvm_str){p.p + 1, p.n - 1};
+    if (!gvm_str_starts(p, h))
+        return false;
+    return p.n == h.n || strchr("]:/", p.p[h.n]) != NULL;
+}
+
+static void verdict_http(struct px_conn *c, const struct gvm_facts *f, struct gvm_verdict *v)
+{
+    const struct px_request *rq = &c->rq;
+    gvm_rules_decide(rq->policy->rules, f, v);
+    if (v->rule < 0 && c->run->has_default) {
+        v->decision = c->run->dflt.type;
+        v->delay_ms = c->run->dflt.delay_ms;
+        v->reason = GVM_STR("the default of this run");
+    }
+    /* A TLS client that names no host gets to an address only when a rule spells that address. */
+    if (c->tls && rq->is_ip && !c->sni[0] && !names_address(rule_of(rq->policy, v), rq->host))
+        deny(v, NULL, "TLS to an address without a server name needs a rule that names the address");
+}
+
+static void verdict_tcp(struct px_conn *c, const struct gvm_facts *f, struct gvm_verdict *v)
+{
+    gvm_rules_decide(c->rq.policy->rules, f, v);
+    const struct gvm_conf_rule *r = rule_of(c->rq.policy, v);
+    if (!r || r->protocol != GVM_PROTO_TCP)
+        deny(v, "default", "an opaque connection needs a rule with protocol = \"tcp\"");
+}
+
+static void verdict_tls_opaque(struct px_conn *c, const struct gvm_facts *f, struct gvm_verdict *v)
+{
+    if (gvm_rules_opaque(c->rq.policy->rules, f, v))
+        return;
+    /* --no-intercept on the command line: allowed, unless a rule denies that whole host. */
+    struct gvm_facts all = *f;
+    all.method = GVM_STR("CONNECT");
+    all.path = GVM_STR("/");
+    gvm_rules_decide(c->rq.policy->rules, &all, v);
+    if (v->rule >= 0 && v->decision == GVM_DENY)
+        return;
+    *v = (struct gvm_verdict){.decision = GVM_ALLOW, .rule = -1, .name = GVM_STR("--no-intercept"),
+                              .private_ok = v->private_ok};
+}
+
+static bool is_pinned(const struct px_policy *p, const char *host)
+{
+    for (uint32_t i = 0; i < p->conf->npins; i++)
+        if (gvm_str_eqz(p->conf->pins[i].host, host))
+            return true;
+    return false;
+}
+
+/* An address in the request itself that may not be reached: metadata and our own never, others only
+ * when the rule says private. (Addresses that names resolve to are checked when they are dialled.) */
+static bool address_closed(const struct px_request *rq)
+{
+    if (!rq->is_ip)
+        return false;
+    enum gvm_ip_class class = gvm_ip_class(&rq->ip);
+    if (class == GVM_IP_PUBLIC || is_pinned(rq->policy, rq->host))
+        return false;
+    if (gvm_dns_is_synthetic(&rq->ip))
+        return true;
+    bool may = class == GVM_IP_LOOPBACK || class == GVM_IP_PRIVATE || class == GVM_IP_LINK_LOCAL;
+    return !may || !rq->verdict.private_ok;
+}
+
+static void give_verdict(struct px_conn *c)
+{
+    static void (*const by_kind[])(struct px_conn *, const struct gvm_facts *, struct gvm_verdict *) = {
+        [PX_HTTP] = verdict_http,
+        [PX_TCP] = verdict_tcp,
+        [PX_TLS_OPAQUE] = verdict_tls_opaque,
+    };
+    struct px_request *rq = &c->rq;
+    struct gvm_facts f;
+    rq->verdict = (struct gvm_verdict){.rule = -1};
+    facts_of(c, &f);
+    by_kind[rq->kind](c, &f, &rq->verdict);
+    rq->enforced = c->run->watch ? GVM_ALLOW : rq->verdict.decision;
+    if (address_closed(rq)) {
+        if (rq->verdict.decision != GVM_DENY)
+            deny(&rq->verdict, "never-allowed",
+                 gvm_ip_class(&rq->ip) == GVM_IP_METADATA || gvm_dns_is_synthetic(&rq->ip)
+                     ? "this address is never reached"
+                     : "an address that is not public needs a rule with private = true");
+        rq->enforced = GVM_DENY;
+    }
+}
+
+/* ---- act ---- */
+
+static void on_delay(uv_timer_t *t)
+{
+    px_go(t->data);
+}
+
+static void act(struct px_conn *c)
+{
+    struct px_request *rq = &c->rq;
+    switch (rq->enforced) {
+    case GVM_DENY:
+        c->run->denied++;
+        px_deny(c, NULL);
+        return;
+    case GVM_REQUIRE_APPROVAL:
+        px_ask(c);
+        return;
+    case GVM_DELAY:
+        px_conn_timer(c, rq->verdict.delay_ms, on_delay);
+        return;
+    case GVM_AUDIT_ONLY:
+    case GVM_ALLOW:
+        px_go(c);
+        return;
+    }
+    px_deny(c, "unknown decision");
+}
+
+static void on_recorded(void *arg, const struct gvm_msg *m)
+{
+    struct px_conn *c = arg;
+    c->rq.waiter = 0;
+    if (px_appended(m))
+        act(c);
+    else
+        px_fail(c, 503, "the record could not be written");
+}
+
+static void record_and_act(struct px_conn *c)
+{
+    struct px_request *rq = &c->rq;
+    bool waits = rq->enforced != GVM_ALLOW || rq->policy->conf->audit_strict;
+    px_record_decision(c);
+    rq->live = true;
+    rq->began_ns = gvm_mono_ns();
+    int r = waits ? px_append(c->px, on_recorded, c, &rq->waiter) : px_append(c->px, NULL, NULL, NULL);
+    if (r < 0) {
+        rq->live = false; /* nothing of it is in the log */
+        px_fail(c, 503, "the record could not be written");
+    } else if (!waits) {
+        act(c);
+    }
+}
+
+static void park(struct px_conn *c)
+{
+    struct px *px = c->px;
+    c->parked = true;
+    c->park_next = NULL;
+    *px->parked_tail = c;
+    px->parked_tail = &c->park_next;
+}
+
+void px_unpark(struct px *px)
+{
+    while (px->parked && !px_ledger_busy(px)) {
+        struct px_conn *c = px->parked;
+        px->parked = c->park_next;
+        if (!px->parked)
+            px->parked_tail = &px->parked;
+        c->parked = false;
+        px_judge(c);
+    }
+}
+
+void px_judge(struct px_conn *c)
+{
+    struct px_request *rq = &c->rq;
+    c->state = PX_HELD;
+    if (!px_gate_open(c->px)) {
+        px_refuse(c, 503, "gate", "the ledger or the keys process is not available; nothing is forwarded");
+        return;
+    }
+    if (px_ledger_busy(c->px)) {
+        park(c);
+        return;
+    }
+    rq->policy = px_policy_get(c->px, c->run->policy_id);
+    if (!rq->policy) {
+        px_refuse(c, 503, "policy", "no rules are loaded for this run");
+        return;
+    }
+    c->run->requests++;
+    give_verdict(c);
+    record_and_act(c);
+}
+
+void px_go(struct px_conn *c)
+{
+    if (c->rq.kind == PX_HTTP)
+        px_credential(c);
+    else
+        px_connect(c);
+}

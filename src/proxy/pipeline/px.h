@@ -1,0 +1,442 @@
+/* proxy/pipeline/px.h - what the files of the data path share.
+ *
+ * One process (struct px) has links to its siblings, policies and runs. A run owns its listeners, its
+ * synthetic names, its certificates and its agent connections. A connection (struct px_conn) serves one
+ * request at a time (struct px_request), or one opaque stream, and every one of them goes through
+ *
+ *   identify (identify.c) -> canonicalise (wire/url.h) -> decide, record, act (decide.c)
+ *
+ * Everything is single-threaded. A connection that was closed stays valid memory until the loop has
+ * run its close callbacks, so that code on the stack may finish; it asks px_conn_closed() after a call
+ * that can end the connection.
+ */
+#ifndef GVM_PROXY_PX_H
+#define GVM_PROXY_PX_H
+
+#include <openssl/ssl.h>
+#include <uv.h>
+#include "conf/conf.h"
+#include "core/core.h"
+#include "dns/dns.h"
+#include "ipc/ipc.h"
+#include "ledger/ledger.h"
+#include "proxy/stream/stream.h"
+#include "proxy/upstream/upstream.h"
+#include "rules/rules.h"
+#include "wire/wire.h"
+
+#define PX_ID_MAX (GVM_MAX_RUN_ID + 22) /* "<run>.<n>" and NUL */
+#define PX_LEAVES 10000u               /* certificates kept per run */
+#define PX_PIPELINED (64u * 1024u)     /* bytes read ahead of the request being served */
+#define PX_IN_MAX (1024u * 1024u)      /* hard bound of what one connection may have unread */
+#define PX_SILENCE_MS 300u             /* no first byte for so long: the server is to speak first */
+#define PX_LINGER_MS 3000u             /* for the last bytes of an answer to leave; what comes is dropped */
+#define PX_EXCERPT_WAIT_MS 300u        /* for body bytes to show to a person */
+#define PX_EXCERPT 1024u
+#define PX_GRANTS 1000u                /* live grants of one run */
+
+struct px;
+struct px_run;
+struct px_conn;
+struct px_leaf_ask;
+
+/* ---- links to our siblings (link.c) ---- */
+
+/* m NULL: the link broke or the question could not be asked. Called at most once. */
+typedef void px_answer_fn(void *arg, const struct gvm_msg *m);
+
+struct px_waiter {
+    px_answer_fn *cb; /* NULL: free */
+    void *arg;
+    uint32_t gen, next_free;
+    enum gvm_role role;
+};
+
+struct px_link {
+    struct px *px;
+    struct gvm_chan *chan;
+    enum gvm_role role;
+    int events; /* what is polled for */
+    uv_poll_t poll;
+};
+
+/* ---- policies (policy.c) ---- */
+
+struct px_policy {
+    unsigned refs;
+    uint32_t id;
+    struct gvm_conf *conf;
+    struct gvm_ruleset *rules;
+    struct gvm_map *no_cred; /* host -> when it was learned that keys has nothing for it */
+};
+
+/* ---- certificates (leaf.c) ---- */
+
+struct px_leaf {
+    struct px_leaf *newer, *older;
+    char host[GVM_MAX_HOST + 1];
+    X509 *cert;
+    EVP_PKEY *key;
+};
+
+/* ---- runs (run.c) ---- */
+
+enum px_listener_kind { PX_TCP4, PX_TCP6, PX_DNS4, PX_DNS6, PX_DNSTCP4, PX_DNSTCP6, PX_LISTENERS };
+
+struct px_listener {
+    struct px_run *run;
+    enum px_listener_kind kind;
+    struct gvm_ip ip; /* bound to */
+    uint16_t port;
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_udp_t udp;
+    } uv;
+};
+
+/* "Yes" that holds for more than one request. */
+struct px_grant {
+    struct px_grant *next;
+    int64_t until_ns; /* 0: for the run */
+    size_t n;
+    char key[];
+};
+
+struct px_run {
+    struct px *px;
+    unsigned refs; /* the table, each listener, each connection */
+    char id[GVM_MAX_RUN_ID + 1];
+    char agent[GVM_MAX_AGENT + 1];
+    uint32_t policy_id;
+    bool watch, ending;
+    bool has_default;
+    struct gvm_conf_decision dflt; /* when has_default; reason empty */
+    char **no_intercept;
+    unsigned n_no_intercept;
+    struct px_listener *listeners[PX_LISTENERS];
+    struct gvm_dns_names *names;
+    struct px_conn *conns;
+    struct px_dns_conn *dns_conns;
+    unsigned nconns, ndns;
+    SSL_CTX *tls;
+    struct gvm_map *leaves, *leaf_asks;
+    struct px_leaf *newest, *oldest;
+    struct px_grant *grants;
+    unsigned ngrants;
+    uint8_t salt[16];
+    uint64_t next_id;
+    int64_t crowded_ns; /* when too many connections were last recorded */
+    uint64_t connections, requests, denied, bytes_out, bytes_in;
+    uint64_t queries, fresh_names, queries_refused; /* DNS */
+    uint64_t end_id; /* RUN_END waiting for its answer */
+};
+
+/* ---- who a connection is for (identify.c) ---- */
+
+enum px_dest_kind {
+    PX_DEST_ANY = 0, /* made to our own address: the request names its host */
+    PX_DEST_NAME,    /* a synthetic address, or CONNECT with a name */
+    PX_DEST_IP,      /* an address the agent knew by itself */
+    PX_DEST_UNKNOWN, /* a synthetic address that stands for no name */
+};
+
+struct px_dest {
+    enum px_dest_kind kind;
+    char host[GVM_MAX_HOST + 1]; /* canonical name or address text */
+    struct gvm_ip ip;            /* PX_DEST_IP */
+    uint16_t port;
+};
+
+/* What a request is for, once everything that names a host agrees. */
+struct px_target {
+    char host[GVM_MAX_HOST + 1];
+    bool is_ip;
+    struct gvm_ip ip;
+    uint16_t port;
+    bool tls;
+    struct gvm_str origin; /* origin-form target, view into the head */
+};
+
+struct px_refusal {
+    unsigned status;
+    const char *why; /* short, for the record: "malformed", "host mismatch"... */
+};
+
+/* Brings together the address, the server name, Host and an absolute target. `sni` is canonical, ""
+ * when there was none. 0, or -EINVAL with *ret_refusal and err set. Pure. */
+int px_identify(const struct px_dest *dest, bool tls, const char *sni, const struct gvm_http1_head *h,
+                struct px_target *ret, struct px_refusal *ret_refusal, struct gvm_err *err)
+    GVM_MUST_CHECK;
+/* CONNECT's authority: host and port, nothing else. -EXDEV when Host names another. */
+int px_identify_connect(const struct gvm_http1_head *h, struct px_dest *ret, struct gvm_err *err)
+    GVM_MUST_CHECK;
+/* The address of a connection to what it stands for in this run. */
+void px_dest_of(const struct gvm_dns_names *names, const struct gvm_ip *ip, uint16_t port,
+                struct px_dest *ret);
+
+/* ---- first bytes (sniff.c) ---- */
+
+enum px_proto { PX_PROTO_MORE = 0, PX_PROTO_TLS, PX_PROTO_HTTP1, PX_PROTO_H2, PX_PROTO_OPAQUE };
+/* What the first bytes are; MORE when they may still become HTTP. Pure. */
+enum px_proto px_classify(struct gvm_str in);
+
+/* ---- one request, or one opaque stream ---- */
+
+enum px_kind { PX_HTTP = 0, PX_TCP, PX_TLS_OPAQUE };
+
+struct px_request {
+    bool live;    /* decided and recorded; its outcome is owed */
+    enum px_kind kind;
+    char id[PX_ID_MAX];
+    int64_t began_ns;
+    struct px_policy *policy;
+    struct gvm_verdict verdict;
+    enum gvm_decision enforced; /* verdict.decision, or what watch makes of it */
+    /* what is judged and forwarded */
+    char method[GVM_MAX_METHOD + 1];
+    char host[GVM_MAX_HOST + 1];
+    bool is_ip, tls, has_query;
+    struct gvm_ip ip;
+    uint16_t port;
+    struct gvm_buf path, query;
+    struct gvm_buf head;    /* upstream request head without its empty line */
+    unsigned minor;         /* of the agent's HTTP/1 */
+    bool close, expect_continue, websocket;
+    enum gvm_body_kind body;
+    struct gvm_http1_body in_body;
+    bool in_done;           /* the agent's body was read to its end */
+    bool sent_end;          /* and its end was passed on */
+    /* credential */
+    struct gvm_buf cred;    /* "Name: value\r\n"...: secret, wiped */
+    char cred_id[65];
+    /* upstream */
+    struct upstream_ask *ask_up;
+    struct stream *up;
+    bool reused, retried, upgraded;
+    struct gvm_ip up_ip;
+    uint16_t up_port;
+    /* response */
+    struct gvm_buf rin;     /* response head that is not whole yet */
+    bool rhead_done, rchunked, rclean;
+    unsigned status;
+    struct gvm_http1_body out_body;
+    uint64_t bytes_out, bytes_in;
+    /* waiting */
+    uint64_t waiter;        /* px_link_ask id, 0 = none */
+    uint64_t ask;           /* approval, 0 = none */
+    int64_t asked_ns;
+    bool approved;
+    struct gvm_buf grant_key;
+    const char *no; /* why it was not approved */
+};
+
+/* ---- agent connections (conn.c) ---- */
+
+enum px_state {
+    PX_CLOSED = 0,
+    PX_SNIFF, /* first bytes of a connection or a tunnel */
+    PX_HELLO, /* a ClientHello that is not whole yet */
+    PX_SHAKE, /* certificate asked for, handshake */
+    PX_HEAD,  /* a request head wanted */
+    PX_HELD,  /* judged: waits for the record, a delay, an answer, a connection */
+    PX_BODY,  /* request and response flow */
+    PX_RELAY, /* bytes both ways */
+};
+
+struct px_conn {
+    struct px_conn *next, **link; /* of the run */
+    struct px_conn *park_next;
+    bool parked;
+    struct px *px;
+    struct px_run *run;
+    struct stream *agent;
+    enum px_state state;
+    struct px_dest dest;
+    bool tunnel;       /* inside CONNECT */
+    bool tls;          /* intercepted */
+    bool agent_eof, agent_paused, up_eof, first_head;
+    char sni[GVM_MAX_HOST + 1];
+    struct gvm_buf in; /* bytes read and not yet used */
+    struct px_leaf_ask *leaf_ask; /* certificate waited for */
+    struct px_conn *leaf_next;
+    uv_timer_t timer;
+    struct px_request rq;
+};
+
+struct px {
+    uv_loop_t loop;
+    struct px_link *links[GVM_ROLE_MAX];
+    bool log_open; /* the ledger's own word */
+    struct px_waiter *waiters;
+    uint32_t nwaiters, free_waiter;
+    struct upstreams *upstreams;
+    struct gvm_map *policies, *runs;
+    struct gvm_map *asks;      /* ask number -> connection */
+    uint64_t next_ask;
+    struct px_conn *parked, **parked_tail;
+    struct gvm_buf line, scratch;
+    struct gvm_http1_head head;
+    bool stopping;
+};
+
+/* link.c */
+/* Replaces the link to `role`; takes fd. Questions asked on the old one are answered with NULL. */
+int px_link_open(struct px *px, enum gvm_role role, int fd) GVM_MUST_CHECK;
+void px_link_close(struct px *px, enum gvm_role role);
+/* Sends without waiting for an answer. -EPIPE when there is no link. */
+int px_link_send(struct px *px, enum gvm_role role, enum gvm_msg_type type, uint64_t id, const void *a,
+                 size_t an, const void *b, size_t bn) GVM_MUST_CHECK;
+/* Sends a question; cb gets the answer, later. *ret_waiter for px_link_cancel(). */
+int px_link_ask(struct px *px, enum gvm_role role, enum gvm_msg_type type, const void *a, size_t an,
+                const void *b, size_t bn, px_answer_fn *cb, void *arg, uint64_t *ret_waiter)
+    GVM_MUST_CHECK;
+void px_link_cancel(struct px *px, uint64_t *waiter);
+/* May anything new be forwarded? */
+bool px_gate_open(const struct px *px);
+/* Does the ledger owe us room? Then new requests wait (px_park). */
+bool px_ledger_busy(const struct px *px);
+/* proxy.c: a message that is no answer. 0, or -EPROTO to close the link. */
+int px_on_message(struct px *px, enum gvm_role from, struct gvm_msg *m);
+/* proxy.c: a link broke. */
+void px_on_link_lost(struct px *px, enum gvm_role role);
+
+/* policy.c */
+int px_policy_set(struct px *px, uint32_t id, int fd, struct gvm_err *err) GVM_MUST_CHECK;
+/* A new reference, NULL when there is none of that id. */
+struct px_policy *px_policy_get(struct px *px, uint32_t id);
+void px_policy_unref(struct px_policy *p);
+void px_policy_drop(void *p); /* for the map */
+const struct gvm_conf_timeouts *px_timeouts(const struct px_run *run);
+
+/* run.c */
+int px_run_add(struct px *px, struct gvm_msg *m, struct gvm_err *err) GVM_MUST_CHECK;
+int px_run_end(struct px *px, const struct gvm_msg *m, struct gvm_err *err) GVM_MUST_CHECK;
+/* Ends every connection of every run, with records. */
+void px_runs_stop(struct px *px);
+void px_run_unref(struct px_run *run);
+void px_run_drop(void *run); /* for the map */
+bool px_run_no_intercept(const struct px_run *run, const char *host);
+
+/* grant.c */
+bool px_grant_find(struct px_run *run, struct gvm_str key, int64_t now_ns);
+/* until_ns 0: for the run. Silently not kept when there are too many: then it is asked again. */
+void px_grant_add(struct px_run *run, struct gvm_str key, int64_t until_ns);
+void px_grants_free(struct px_run *run);
+
+/* conn.c */
+void px_conn_accept(struct px_listener *l);
+/* Ends a connection: everything it waits for is cancelled, an owed outcome is recorded with `error`
+ * (NULL: none). */
+void px_conn_close(struct px_conn *c, uint64_t linger_ms, const char *error);
+static inline bool px_conn_closed(const struct px_conn *c)
+{
+    return c->state == PX_CLOSED;
+}
+void px_conn_timer(struct px_conn *c, uint64_t ms, uv_timer_cb cb);
+void px_conn_no_timer(struct px_conn *c);
+/* The next request of a connection that stays open. */
+void px_conn_next(struct px_conn *c);
+/* Keeps bytes for later; closes the connection and returns false when there are too many. */
+bool px_conn_keep(struct px_conn *c, const uint8_t *p, size_t n);
+void px_conn_pause(struct px_conn *c);
+void px_conn_resume(struct px_conn *c);
+
+/* sniff.c: goes on with what a connection or tunnel is. */
+void px_sniff_start(struct px_conn *c);
+void px_sniff(struct px_conn *c);
+
+/* tlsfront.c */
+int px_tls_ctx(struct px_run *run, struct gvm_err *err) GVM_MUST_CHECK;
+void px_hello(struct px_conn *c);
+
+/* leaf.c */
+/* NULL when it has to be asked for. */
+struct px_leaf *px_leaf_find(struct px_run *run, const char *host);
+/* Asks keys, together with others who want the same; px_tls_leaf() is called for the connection. */
+int px_leaf_ask(struct px_conn *c, const char *host) GVM_MUST_CHECK;
+void px_leaf_forget(struct px_conn *c); /* stops waiting */
+void px_leaves_free(struct px_run *run);
+/* tlsfront.c: the certificate is there (or NULL). */
+void px_tls_leaf(struct px_conn *c, struct px_leaf *leaf);
+
+/* request.c */
+void px_request_read(struct px_conn *c);
+void px_request_reset(struct px_conn *c);
+
+/* decide.c */
+/* Judges c->rq, records, acts. Every way of a request or an opaque stream outwards begins here. */
+void px_judge(struct px_conn *c);
+/* The first tcp rule for a host and port; false when only the default is left. */
+bool px_tcp_rule(struct px_conn *c, const char *host, uint16_t port, struct gvm_verdict *ret);
+void px_go(struct px_conn *c);          /* allowed and recorded: forward */
+void px_unpark(struct px *px);
+
+/* approval.c */
+void px_ask(struct px_conn *c);
+int px_on_answer(struct px *px, const struct gvm_msg *m);
+void px_asks_lost(struct px *px);
+/* The request is going away while it waits for a person. */
+void px_ask_gone(struct px_conn *c, const char *why);
+
+/* cred.c */
+/* Fills rq->cred and rq->cred_id, then px_connect(); or refuses. */
+void px_credential(struct px_conn *c);
+
+/* forward.c */
+void px_connect(struct px_conn *c);
+/* More of the agent's body. */
+void px_forward_body(struct px_conn *c, const uint8_t *p, size_t n);
+void px_upstream_want(const struct px_conn *c, struct upstream_want *ret);
+void px_upstream_failed(struct px_conn *c, const struct gvm_err *err);
+
+/* response.c */
+void px_response_data(void *arg, const uint8_t *p, size_t n);
+void px_response_eof(void *arg);
+void px_response_drain(void *arg);
+void px_response_lost(void *arg, const struct gvm_err *err);
+
+/* relay.c */
+void px_relay_open(struct px_conn *c);
+/* Both streams are open and their heads exchanged: bytes from now on. */
+void px_relay_start(struct px_conn *c, struct gvm_str from_upstream);
+void px_relay_data(struct px_conn *c, const uint8_t *p, size_t n);
+void px_relay_agent_eof(struct px_conn *c);
+
+/* deny.c */
+/* A refusal before anything was decided: http.refused, an answer, the connection closes. */
+void px_refuse(struct px_conn *c, unsigned status, const char *why, const char *reason);
+/* Same for an address that may not be reached: why "address" and its class. */
+void px_refuse_address(struct px_conn *c, const char *reason);
+/* The decision was Deny (or became it): 403, or the opaque stream is cut. */
+void px_deny(struct px_conn *c, const char *reason);
+/* Something on our side or upstream failed: status and reason as JSON, outcome recorded. */
+void px_fail(struct px_conn *c, unsigned status, const char *reason);
+
+/* record.c: the entry is built in px->line. */
+void px_record_decision(struct px_conn *c);
+void px_record_outcome(struct px_conn *c, const char *error);
+void px_record_refused(struct px_conn *c, unsigned status, const char *why, const char *reason,
+                       struct gvm_str raw);
+void px_record_approval(struct px_conn *c, bool allow, const char *who, const char *how,
+                        const char *scope, const char *why);
+void px_record_credential(struct px_conn *c, const char *type);
+/* Sends px->line. Without cb nothing is waited for. */
+int px_append(struct px *px, px_answer_fn *cb, void *arg, uint64_t *ret_waiter) GVM_MUST_CHECK;
+/* Sends px->line where a loss changes nothing that is still to be decided. */
+void px_append_quiet(struct px *px);
+/* Was this APPENDED a yes? */
+bool px_appended(const struct gvm_msg *m);
+/* Records the outcome owed, once. */
+void px_outcome(struct px_conn *c, const char *error);
+
+/* dns_server.c */
+int px_dns_udp_start(struct px_listener *l, struct gvm_err *err) GVM_MUST_CHECK;
+void px_dns_tcp_accept(struct px_listener *l);
+void px_dns_conns_close(struct px_run *run);
+
+/* confine_proxy.c */
+int px_confine(struct gvm_err *err) GVM_MUST_CHECK;
+
+#endif

@@ -1,0 +1,243 @@
+/* What goes into the ledger. Entries are built in px->line, one at a time, and sent at once. */
+#include <errno.h>
+#include <openssl/evp.h>
+
+#include "proxy/pipeline/px.h"
+
+#define RAW_MAX 256u /* bytes kept of what a client sent that could not be read */
+
+static struct gvm_jw begin(struct px_conn *c, const char *kind)
+{
+    struct gvm_jw w;
+    gvm_buf_reset(&c->px->line);
+    gvm_entry_begin(&w, &c->px->line, kind, c->run->id, c->run->agent);
+    if (c->rq.id[0])
+        gvm_jw_kstrz(&w, "id", c->rq.id);
+    return w;
+}
+
+/* What does not fit is not sent: px_append() looks. */
+static void finish(struct gvm_jw *w)
+{
+    if (gvm_entry_end(w) < 0)
+        w->out->failed = true;
+}
+
+/* ---- sending ---- */
+
+static int line_ready(struct px *px)
+{
+    return px->line.failed || px->line.len > GVM_MAX_ENTRY ? -E2BIG : 0;
+}
+
+int px_append(struct px *px, px_answer_fn *cb, void *arg, uint64_t *ret_waiter)
+{
+    struct gvm_m_append h = {.flags = cb ? 0 : GVM_APPEND_NO_WAIT};
+    int r = line_ready(px);
+    if (r < 0)
+        return r;
+    const void *line = gvm_buf_data(&px->line);
+    if (cb)
+        return px_link_ask(px, GVM_ROLE_LEDGER, GVM_MSG_APPEND, &h, sizeof h, line, px->line.len, cb, arg,
+                           ret_waiter);
+    return px_link_send(px, GVM_ROLE_LEDGER, GVM_MSG_APPEND, 0, &h, sizeof h, line, px->line.len);
+}
+
+void px_append_quiet(struct px *px)
+{
+    int r = px_append(px, NULL, NULL, NULL);
+    if (r < 0)
+        gvm_log(GVM_LOG_WARN, "an entry was not recorded: %s", strerrordesc_np(-r));
+}
+
+bool px_appended(const struct gvm_msg *m)
+{
+    struct gvm_m_appended a;
+    if (!m || m->type != GVM_MSG_APPENDED)
+        return false;
+    memcpy(&a, m->data, sizeof a);
+    return a.error == 0;
+}
+
+/* ---- entries ---- */
+
+static void put_policy(struct gvm_jw *w, const struct px_policy *p)
+{
+    gvm_jw_kstrz(w, "policy", p->conf->hash);
+}
+
+/* A query may hold secrets: its digest with the run's salt tells equal from different, nothing else. */
+static void put_query(struct gvm_jw *w, const struct px_conn *c)
+{
+    unsigned char sum[EVP_MAX_MD_SIZE];
+    char text[7 + 2 * 32 + 1] = "sha256:";
+    unsigned n = 0;
+    gvm_jw_key(w, "query");
+    if (!c->rq.has_query) {
+        gvm_jw_null(w);
+        return;
+    }
+    EVP_MD_CTX *md = EVP_MD_CTX_new();
+    bool ok = md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1 &&
+              EVP_DigestUpdate(md, c->run->salt, sizeof c->run->salt) == 1 &&
+              EVP_DigestUpdate(md, gvm_buf_data(&c->rq.query), c->rq.query.len) == 1 &&
+              EVP_DigestFinal_ex(md, sum, &n) == 1;
+    EVP_MD_CTX_free(md);
+    if (ok && n == 32)
+        gvm_hex(text + 7, sum, n);
+    gvm_jw_strz(w, text);
+}
+
+static void put_verdict(struct gvm_jw *w, const struct px_conn *c)
+{
+    const struct px_request *rq = &c->rq;
+    const struct gvm_verdict *v = &rq->verdict;
+    gvm_jw_kstrz(w, "decision", gvm_decision_name(v->decision));
+    gvm_jw_kstr(w, "rule", v->name);
+    gvm_jw_kint(w, "line", v->line);
+    if (v->decision == GVM_DELAY)
+        gvm_jw_kint(w, "delay_ms", v->delay_ms);
+    if (v->reason.n)
+        gvm_jw_kstr(w, "reason", v->reason);
+    if (c->run->watch) {
+        gvm_jw_kbool(w, "watch", true);
+        gvm_jw_kstrz(w, "enforced", gvm_decision_name(rq->enforced));
+    }
+}
+
+static void record_http(struct px_conn *c)
+{
+    const struct px_request *rq = &c->rq;
+    struct gvm_jw w = begin(c, "http.decision");
+    gvm_jw_kstrz(&w, "method", rq->method);
+    gvm_jw_kstrz(&w, "scheme", rq->tls ? "https" : "http");
+    gvm_jw_kstrz(&w, "host", rq->host);
+    gvm_jw_kint(&w, "port", rq->port);
+    gvm_jw_kstr(&w, "path", gvm_buf_str(&rq->path));
+    put_query(&w, c);
+    put_verdict(&w, c);
+    put_policy(&w, rq->policy);
+    finish(&w);
+}
+
+static void record_tcp(struct px_conn *c)
+{
+    const struct px_request *rq = &c->rq;
+    struct gvm_jw w = begin(c, "tcp.open");
+    gvm_jw_key(&w, "name");
+    if (rq->is_ip)
+        gvm_jw_null(&w);
+    else
+        gvm_jw_strz(&w, rq->host);
+    gvm_jw_kstrz(&w, "host", rq->host);
+    gvm_jw_kint(&w, "port", rq->port);
+    gvm_jw_kstrz(&w, "protocol", rq->kind == PX_TCP ? "tcp" : "tls-opaque");
+    put_verdict(&w, c);
+    put_policy(&w, rq->policy);
+    finish(&w);
+}
+
+void px_record_decision(struct px_conn *c)
+{
+    struct px_request *rq = &c->rq;
+    if (!rq->id[0])
+        (void)snprintf(rq->id, sizeof rq->id, "%s.%llu", c->run->id, (unsigned long long)++c->run->next_id);
+    if (rq->kind == PX_HTTP)
+        record_http(c);
+    else
+        record_tcp(c);
+}
+
+void px_record_outcome(struct px_conn *c, const char *error)
+{
+    const struct px_request *rq = &c->rq;
+    char ip[INET6_ADDRSTRLEN], at[INET6_ADDRSTRLEN + 10];
+    struct gvm_jw w = begin(c, rq->kind == PX_HTTP ? "http.outcome" : "tcp.close");
+    if (rq->kind == PX_HTTP)
+        gvm_jw_kint(&w, "status", rq->status);
+    gvm_jw_kint(&w, "bytes_out", (int64_t)rq->bytes_out);
+    gvm_jw_kint(&w, "bytes_in", (int64_t)rq->bytes_in);
+    gvm_jw_kint(&w, "ms", (gvm_mono_ns() - rq->began_ns) / 1000000);
+    gvm_jw_key(&w, "upstream");
+    if (rq->up_port) {
+        gvm_ip_text(&rq->up_ip, ip);
+        (void)snprintf(at, sizeof at, rq->up_ip.family == 6 ? "[%s]:%u" : "%s:%u", ip, rq->up_port);
+        gvm_jw_strz(&w, at);
+    } else {
+        gvm_jw_null(&w);
+    }
+    if (error)
+        gvm_jw_kstrz(&w, "error", error);
+    finish(&w);
+}
+
+void px_outcome(struct px_conn *c, const char *error)
+{
+    struct px_request *rq = &c->rq;
+    if (!rq->live)
+        return;
+    rq->live = false;
+    c->run->bytes_out += rq->bytes_out;
+    c->run->bytes_in += rq->bytes_in;
+    px_record_outcome(c, error);
+    px_append_quiet(c->px);
+}
+
+/* The first line at most, and no query: fields and queries may hold secrets. */
+static struct gvm_str first_words(struct gvm_str raw)
+{
+    size_t n = 0;
+    while (n < raw.n && n < RAW_MAX && raw.p[n] != '\n' && raw.p[n] != '?')
+        n++;
+    return (struct gvm_str){raw.p, n};
+}
+
+void px_record_refused(struct px_conn *c, unsigned status, const char *why, const char *reason,
+                       struct gvm_str raw)
+{
+    struct px_request *rq = &c->rq;
+    if (!rq->id[0])
+        (void)snprintf(rq->id, sizeof rq->id, "%s.%llu", c->run->id, (unsigned long long)++c->run->next_id);
+    struct gvm_jw w = begin(c, "http.refused");
+    gvm_jw_kstrz(&w, "why", why);
+    gvm_jw_kint(&w, "status", status);
+    const char *host = rq->host[0] ? rq->host : c->dest.host[0] ? c->dest.host : c->sni;
+    if (host[0])
+        gvm_jw_kstrz(&w, "host", host);
+    if (reason)
+        gvm_jw_kstrz(&w, "reason", reason);
+    raw = first_words(raw);
+    if (raw.n) {
+        gvm_jw_key(&w, "client");
+        gvm_jw_object(&w);
+        gvm_jw_kstr(&w, "raw", raw);
+        gvm_jw_object_end(&w);
+    }
+    finish(&w);
+    px_append_quiet(c->px);
+}
+
+void px_record_approval(struct px_conn *c, bool allow, const char *who, const char *how,
+                        const char *scope, const char *why)
+{
+    const struct px_request *rq = &c->rq;
+    struct gvm_jw w = begin(c, "approval");
+    gvm_jw_kint(&w, "ask", (int64_t)rq->ask);
+    gvm_jw_kbool(&w, "allow", allow);
+    gvm_jw_kstrz(&w, "who", who);
+    gvm_jw_kstrz(&w, "how", how);
+    gvm_jw_kstrz(&w, "scope", scope);
+    gvm_jw_kint(&w, "waited_ms", rq->asked_ns ? (gvm_mono_ns() - rq->asked_ns) / 1000000 : 0);
+    if (why && why[0])
+        gvm_jw_kstrz(&w, "why", why);
+    gvm_jw_kstr(&w, "rule", rq->verdict.name);
+    finish(&w);
+}
+
+void px_record_credential(struct px_conn *c, const char *type)
+{
+    struct gvm_jw w = begin(c, "credential.use");
+    gvm_jw_kstrz(&w, "host", c->rq.host);
+    gvm_jw_kstrz(&w, "type", type);
+    finish(&w);
+}
