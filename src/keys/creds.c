@@ -1,12 +1,13 @@
-/* creds.c - credentials, one set per policy. Values live in locked memory that no core file shows.
+/* creds.c - credentials, one set per policy. Values live in OpenSSL's secure heap: locked, between guard
+ * pages, left out of core files, wiped when freed.
  *
  * What the agent may have sent of its own for such a host is always removed: the usual credential fields
  * and the field that is set.
  */
 #include <errno.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include "keys/keys_int.h"
 
 enum { MAX_POLICIES = 1024, MAX_CREDS = 4096 };
@@ -30,22 +31,13 @@ struct keys_creds {
     struct gvm_map *sets; /* policy id as 4 bytes -> struct set */
 };
 
-static void wipe(char *p, size_t n)
-{
-    if (!p)
-        return;
-    explicit_bzero(p, n);
-    (void)munlock(p, n);
-    free(p);
-}
-
 static void free_set(void *p)
 {
     struct set *s = p;
     if (!s)
         return;
     for (size_t i = 0; i < s->n; i++)
-        wipe(s->list[i].value, s->list[i].value_len + 1);
+        OPENSSL_secure_clear_free(s->list[i].value, s->list[i].value_len + 1);
     free(s->list);
     free(s);
 }
@@ -97,10 +89,9 @@ static int load_one(const struct gvm_json *v, struct credential *c)
         return -EINVAL;
     const char *prefix = bearer ? "Bearer " : "";
     size_t n = strlen(prefix) + strlen(value);
-    c->value = gvm_calloc(1, n + 1);
+    c->value = OPENSSL_secure_zalloc(n + 1);
     if (!c->value)
         return -ENOMEM;
-    (void)mlock(c->value, n + 1);
     c->value_len = n;
     (void)snprintf(c->value, n + 1, "%s%s", prefix, value);
     c->private_ok = gvm_json_bool(v, "private", false);

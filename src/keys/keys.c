@@ -15,13 +15,12 @@
 #include <openssl/crypto.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <unistd.h>
 #include "confine/confine.h"
 #include "ipc/ipc.h"
 #include "keys/keys_int.h"
 
-enum { QUEUE = 4 * 1024 * 1024 };
+enum { QUEUE = 4 * 1024 * 1024, SECURE_HEAP = 1 << 20, SECURE_HEAP_UNIT = 32 };
 
 struct keys {
     struct gvm_chan *chan[GVM_ROLE_MAX];
@@ -400,7 +399,8 @@ int gvm_keys_main(int fd)
 {
     static struct keys k;
     struct gvm_err err = {0};
-    (void)mlock(&k, sizeof k);
+    /* Best effort: without the right to lock memory, values live on the ordinary heap. */
+    (void)CRYPTO_secure_malloc_init(SECURE_HEAP, SECURE_HEAP_UNIT);
     int r = init(&k, fd);
     if (r < 0)
         (void)gvm_err_set(&err, ENOMEM, "out of memory");

@@ -1,0 +1,78 @@
+/* Signing heads: the key text and id of the formats, and no head that contradicts an earlier one. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include "keys/keys_int.h"
+
+static const uint8_t SEED[KEYS_SEED] = {9, 8, 7};
+
+static void signature_verifies(void **state)
+{
+    (void)state;
+    struct keys_signer s;
+    struct gvm_m_sign head = {.size = 5, .root = {0xaa}};
+    struct gvm_m_signed got;
+    assert_int_equal(keys_signer_init(&s, SEED, "gvm.example/test", NULL), 0);
+    assert_int_equal(keys_sign(&s, &head, &got, NULL), 0);
+    char root[45];
+    gvm_b64(root, head.root, 32);
+    struct gvm_buf text;
+    gvm_buf_init(&text, 512);
+    assert_int_equal(gvm_buf_addf(&text, "gvm.example/test\n5\n%s\n", root), 0);
+    EVP_PKEY *pub = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, s.public_key, 32);
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    assert_int_equal(EVP_DigestVerifyInit(ctx, NULL, NULL, NULL, pub), 1);
+    assert_int_equal(EVP_DigestVerify(ctx, got.signature, 64, gvm_buf_data(&text), text.len), 1);
+    got.signature[3] ^= 1;
+    assert_int_not_equal(EVP_DigestVerify(ctx, got.signature, 64, gvm_buf_data(&text), text.len), 1);
+    EVP_MD_CTX_free(ctx);
+    EVP_PKEY_free(pub);
+    gvm_buf_done(&text);
+    keys_signer_done(&s);
+}
+
+static void never_contradicts_itself(void **state)
+{
+    (void)state;
+    struct keys_signer s;
+    struct gvm_m_sign head = {.size = 10, .root = {1}};
+    struct gvm_m_signed got;
+    assert_int_equal(keys_signer_init(&s, SEED, "log", NULL), 0);
+    assert_int_equal(keys_sign(&s, &head, &got, NULL), 0);
+    assert_int_equal(keys_sign(&s, &head, &got, NULL), 0);
+    head.root[0] = 2;
+    assert_int_equal(keys_sign(&s, &head, &got, NULL), -EPERM);
+    head.size = 9;
+    assert_int_equal(keys_sign(&s, &head, &got, NULL), -EPERM);
+    head.size = 11;
+    assert_int_equal(keys_sign(&s, &head, &got, NULL), 0);
+    keys_signer_done(&s);
+}
+
+static void key_text(void **state)
+{
+    (void)state;
+    struct gvm_buf out;
+    gvm_buf_init(&out, 512);
+    assert_int_equal(gvm_keys_verifier(SEED, "gvm.example/test", &out, NULL), 0);
+    assert_int_equal(strncmp(gvm_buf_cstr(&out), "gvm.example/test+", 17), 0);
+    assert_int_equal(out.len, 17 + 8 + 1 + GVM_B64_LEN(33));
+    assert_int_equal(gvm_buf_cstr(&out)[26], 'A'); /* 0x01 first */
+    gvm_buf_done(&out);
+    struct keys_signer s;
+    assert_int_equal(keys_signer_init(&s, SEED, "with space", NULL), -EINVAL);
+    assert_int_equal(keys_signer_init(&s, SEED, "with+plus", NULL), -EINVAL);
+    assert_int_equal(keys_signer_init(&s, SEED, "", NULL), -EINVAL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(signature_verifies),
+        cmocka_unit_test(never_contradicts_itself),
+        cmocka_unit_test(key_text),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
