@@ -85,6 +85,32 @@ static int read_origin(struct daemon *d, int state_fd, struct gvm_err *err)
     return gvm_write_file_at(state_fd, "origin", line, (size_t)n, 0600, err);
 }
 
+/* What others need to verify the log lies beside it. A different key there means that the signing seed
+ * was replaced: going on would sign one log with two keys. */
+static int publish_verifier(struct daemon *d, struct gvm_err *err)
+{
+    uint8_t seed[32];
+    struct gvm_buf text, there;
+    gvm_buf_init(&text, 1024);
+    gvm_buf_init(&there, 1024);
+    int r = pread(d->keys_fds[0], seed, sizeof seed, 0) == (ssize_t)sizeof seed
+                ? gvm_keys_verifier(seed, d->origin, &text, err)
+                : gvm_err_set(err, EIO, "cannot read %s/keys/log.seed", d->state);
+    explicit_bzero(seed, sizeof seed);
+    GVM_AUTOCLOSE int fd = openat(d->ledger_fd, "verifier-key", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (r == 0)
+        r = gvm_buf_addc(&text, '\n');
+    if (r == 0 && fd < 0)
+        r = gvm_write_file_at(d->ledger_fd, "verifier-key", gvm_buf_data(&text), text.len, 0600, err);
+    else if (r == 0 && (gvm_read_fd(fd, &there) < 0 || !gvm_str_eq(gvm_buf_str(&there), gvm_buf_str(&text))))
+        r = gvm_err_set(err, EKEYREJECTED,
+                        "%s/ledger was signed with another key than keys/log.seed; restore that file, or "
+                        "move the ledger aside to begin a new one", d->state);
+    gvm_buf_done(&text);
+    gvm_buf_done(&there);
+    return r;
+}
+
 static int open_state(struct daemon *d, struct gvm_err *err)
 {
     GVM_AUTOCLOSE int state = -1;
@@ -101,6 +127,8 @@ static int open_state(struct daemon *d, struct gvm_err *err)
         r = read_origin(d, state, err);
     if (r == 0)
         r = gvm_keys_open_files(keys, d->keys_fds, err);
+    if (r == 0)
+        r = publish_verifier(d, err);
     return r;
 }
 
