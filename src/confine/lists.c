@@ -113,7 +113,8 @@ static const struct confine_call threads[] = {
     {NULL},
 };
 
-static const struct confine_call accept_sockets[] = {{"accept"}, {"accept4"}, {NULL}};
+/* listen: libuv repeats it on the sockets it was handed. */
+static const struct confine_call accept_sockets[] = {{"accept"}, {"accept4"}, {"listen"}, {NULL}};
 
 #if CONFINE_SANITIZED
 /* AddressSanitizer and LeakSanitizer. */
