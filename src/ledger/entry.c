@@ -25,11 +25,8 @@ void gvm_entry_begin(struct gvm_jw *w, struct gvm_buf *out, const char *kind, co
 int gvm_entry_end(struct gvm_jw *w)
 {
     gvm_jw_object_end(w);
-    if (w->out->len > GVM_MAX_ENTRY)
-        return -E2BIG;
-    if (w->out->failed) /* it did not fit its buffer, or memory ran out well before */
-        return w->out->len + 4096 > w->out->max ? -E2BIG : -ENOMEM;
-    return 0;
+    /* An append that failed did so for want of room: of the buffer, or of memory below 64 KiB. */
+    return w->out->failed || w->out->len > GVM_MAX_ENTRY ? -E2BIG : 0;
 }
 
 /* One line of UTF-8 without control bytes. Plain ASCII, the usual case, goes eight bytes at a time. */

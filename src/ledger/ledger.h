@@ -23,7 +23,7 @@ int gvm_ledger_main(int fd);
  * through gvm_jw_str, which keeps it one line of valid UTF-8. */
 void gvm_entry_begin(struct gvm_jw *w, struct gvm_buf *out, const char *kind, const char *run,
                      const char *agent);
-/* Closes the object. -E2BIG past GVM_MAX_ENTRY, -ENOMEM; then the entry must not be sent. */
+/* Closes the object. -E2BIG when it did not fit (GVM_MAX_ENTRY); then the entry must not be sent. */
 int gvm_entry_end(struct gvm_jw *w) GVM_MUST_CHECK;
 
 /* ---- reading (gvm events, watch, suggest): opens the files itself, trusts nothing ---- */

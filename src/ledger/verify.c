@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
+#include "ledger/ledger.h"
 #include "ledger/verify_int.h"
 
 enum { LEVELS = 8, SETTLE_TRIES = 5, SETTLE_MS = 20 };
@@ -37,6 +38,7 @@ struct mismatch {
 };
 
 struct check {
+    const char *dir;
     int dirfd;
     const struct gvm_verify_opts *opts;
     struct gvm_verify_report *rep;
@@ -47,7 +49,6 @@ struct check {
     struct mismatch tile; /* first tile that is not what it should be */
     bool have_head, root_ok, since_root_ok;
     bool broken;     /* the entries end in something that is no entry, or in a gap */
-    bool head_moved; /* a writer published meanwhile */
     struct gvm_buf buf;
 };
 
@@ -83,7 +84,15 @@ static void tile_differs(struct check *c, const char *file, uint64_t entry, bool
         c->leaf = m;
 }
 
-/* Compares a file with the first `width` hashes of the tile just computed. */
+/* True when a writer has added entries since they were read: they are there before their tile is. */
+static bool grown(const struct check *c)
+{
+    uint64_t now = 0;
+    return gvm_ledger_size(c->dir, &now, NULL) == 0 && now > c->tree.size;
+}
+
+/* Compares a file of `width` hashes with the tile being filled. One that holds more than there are entries
+ * for shows that some were cut, unless a writer is just ahead of us. */
 static int compare_tile(struct check *c, unsigned level, const char *file, unsigned width, bool must)
 {
     const struct level *l = &c->level[level];
@@ -102,13 +111,15 @@ static int compare_tile(struct check *c, unsigned level, const char *file, unsig
     }
     c->rep->tiles++;
     const uint8_t *p = gvm_buf_data(&c->buf);
-    for (unsigned i = 0; i < width; i++) {
+    for (unsigned i = 0; i < width && i < l->n; i++) {
         if (memcmp(p + (size_t)i * VHASH, l->hash[i], VHASH) == 0)
             continue;
         tile_differs(c, file, (l->index * VTILE + i) << (8 * level), level == 0,
                      "differs from the entries it stands for");
-        break;
+        return 0;
     }
+    if (width > l->n && !grown(c))
+        tile_differs(c, file, c->tree.size, false, "stands for entries that are not here");
     return 0;
 }
 
@@ -134,10 +145,8 @@ static int compare_partials(struct check *c, unsigned level)
     for (struct dirent *e; !r && (e = readdir(d));) {
         unsigned w = partial_width(e->d_name);
         (void)snprintf(file, sizeof file, "%s/%u", dir, w);
-        if (w && w <= c->level[level].n)
+        if (w)
             r = compare_tile(c, level, file, w, false);
-        else if (w && !c->head_moved)
-            tile_differs(c, file, c->tree.size, false, "stands for entries that are not here");
     }
     closedir(d);
     return r;
@@ -170,12 +179,12 @@ static int compare_last_tiles(struct check *c, struct gvm_err *err)
 {
     char file[VPATH];
     for (unsigned level = 0; level < LEVELS; level++) {
-        int r = compare_partials(c, level);
+        vfiles_tile_path(file, level, c->level[level].index);
+        int r = compare_tile(c, level, file, VTILE, false);
+        if (!r)
+            r = compare_partials(c, level);
         if (r < 0)
             return gvm_err_sys(err, -r, "cannot read tiles");
-        vfiles_tile_path(file, level, c->level[level].index);
-        if (!c->head_moved && faccessat(c->dirfd, file, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-            tile_differs(c, file, c->tree.size, false, "stands for entries that are not here");
     }
     return 0;
 }
@@ -347,15 +356,6 @@ static int read_head(struct check *c, struct gvm_err *err)
     return 0;
 }
 
-static void see_if_head_moved(struct check *c)
-{
-    struct gvm_checkpoint now;
-    gvm_buf_reset(&c->buf);
-    if (vfiles_read(c->dirfd, "checkpoint", &c->buf) == 0 &&
-        gvm_checkpoint_parse(gvm_buf_str(&c->buf), &now, NULL) == 0)
-        c->head_moved = now.size > c->rep->head.size;
-}
-
 /* Entries that are not those that were signed. */
 static void judge_entries(struct check *c)
 {
@@ -401,7 +401,6 @@ static void judge_since(struct check *c)
 
 static int judge(struct check *c, struct gvm_err *err)
 {
-    see_if_head_moved(c);
     int r = compare_last_tiles(c, err);
     if (r < 0)
         return r;
@@ -442,6 +441,7 @@ int gvm_ledger_verify(const char *dir, const struct gvm_verify_opts *opts,
     struct check *c = gvm_calloc(1, sizeof *c);
     if (!c)
         return gvm_err_set(err, ENOMEM, "out of memory");
+    c->dir = dir;
     c->dirfd = dirfd;
     c->opts = opts;
     c->rep = &rep;
