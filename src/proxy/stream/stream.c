@@ -432,16 +432,29 @@ void stream_abort(struct stream *s)
     stream_close(s, 0);
 }
 
+bool stream_quiet(struct stream *s)
+{
+    if (s->state != STREAM_OPEN || s->eof_wire || s->eof_in || s->broken || s->more || s->rest.len ||
+        s->shut_wanted || s->handshaking || (s->ssl && SSL_has_pending(s->ssl)))
+        return false;
+    uint8_t byte;
+    return recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
 /* ---- addresses ---- */
 
 int stream_peer(struct stream *s, struct gvm_ip *ret_ip, uint16_t *ret_port)
 {
-    struct sockaddr_storage sa = {0};
-    int n = sizeof sa;
-    int r = uv_tcp_getpeername(&s->tcp, (struct sockaddr *)&sa, &n);
-    if (r < 0)
-        return r;
-    gvm_ip_from_sockaddr((const struct sockaddr *)&sa, ret_ip, ret_port);
+    if (!s->peer.family) {
+        struct sockaddr_storage sa = {0};
+        int n = sizeof sa;
+        int r = uv_tcp_getpeername(&s->tcp, (struct sockaddr *)&sa, &n);
+        if (r < 0)
+            return r;
+        gvm_ip_from_sockaddr((const struct sockaddr *)&sa, &s->peer, &s->peer_port);
+    }
+    *ret_ip = s->peer;
+    *ret_port = s->peer_port;
     return 0;
 }
 

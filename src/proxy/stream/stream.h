@@ -44,7 +44,7 @@ int stream_connect(uv_loop_t *loop, const struct sockaddr *to, uint64_t timeout_
                    const struct stream_events *ev, void *arg,
                    void (*connected)(void *arg, struct stream *s, const struct gvm_err *err),
                    struct stream **ret, struct gvm_err *err) GVM_MUST_CHECK;
-/* Changes who listens. */
+/* Changes who listens. A stream without events may be held only paused and is not written to. */
 void stream_set_events(struct stream *s, const struct stream_events *ev, void *arg);
 /* Becomes a TLS server/client. `ssl` is taken (also on failure). `head` = bytes already read from the wire
  * (the ClientHello that was peeked); it is copied. What was written before goes out in plain text first;
@@ -65,6 +65,8 @@ int stream_write(struct stream *s, const void *p, size_t n) GVM_MUST_CHECK;
 void stream_batch_begin(uv_loop_t *loop);
 void stream_batch_end(uv_loop_t *loop);
 size_t stream_queued(const struct stream *s);
+/* True when nothing is waiting to be read and the other side has not ended: fit to be used again. */
+bool stream_quiet(struct stream *s);
 /* True when the TLS peer ended with a bare FIN, so that the end may have been cut; with on_eof. */
 bool stream_truncated(const struct stream *s);
 /* Sends FIN/close_notify after what is queued. When both directions ended: on_close(NULL). */

@@ -71,6 +71,9 @@ struct stream {
     uint64_t idle_ms, idle_from, timer_at;
     void (*idle_cb)(void *arg);
 
+    struct gvm_ip peer;    /* once asked */
+    uint16_t peer_port;
+
     SSL *ssl;
     const uint8_t *window; /* ciphertext for the BIO to take */
     size_t window_len;

@@ -2,7 +2,11 @@
  *
  * resolve once (pins, hosts, DNS over UDP/TCP to the system's resolvers) -> refuse address classes ->
  * dial the address that was checked -> TLS with the name verified -> pool by (run, host, port, tls,
- * credential).
+ * credential, private_ok, policy hash).
+ *
+ * Anything but a public address is refused. A rule's private_ok lifts loopback, private and link-local; an
+ * explicit pin lifts reserved ranges too. Metadata services, multicast, the unspecified address and GVM's
+ * own sockets are never dialled.
  *
  * Owns:       the pool and everything in it; a stream handed out belongs to the caller until given back.
  * On failure: the callback gets an err with one of the codes below; nothing was sent.
@@ -20,11 +24,12 @@ struct upstream_ask;     /* one request for a connection, cancellable */
 
 struct upstream_setup {
     uv_loop_t *loop;
-    const char *const *resolvers; /* numeric addresses, port 53 or "ip:port" */
+    const char *const *resolvers; /* "ip" (port 53), "ip:port" or "[ip6]:port" */
     unsigned nresolvers;
     struct gvm_str hosts;         /* text of /etc/hosts */
     struct gvm_str ca_pem;        /* system trust, PEM bundle; parsed once */
-    const char *const *refuse;    /* "ip:port": our own sockets, never dialled */
+    const char *const *refuse;    /* "ip:port": our own sockets, never dialled; 0.0.0.0 or [::] = every
+                                     address of this machine */
     unsigned nrefuse;
 };
 int upstreams_new(const struct upstream_setup *setup, struct upstreams **ret, struct gvm_err *err)
@@ -51,6 +56,8 @@ struct upstream_got {
 int upstream_get(struct upstreams *u, const struct upstream_want *want,
                  void (*cb)(void *arg, const struct upstream_got *got, const struct gvm_err *err), void *arg,
                  struct upstream_ask **ret, struct gvm_err *err) GVM_MUST_CHECK;
+/* An idle connection at once, or false: then ask with upstream_get(). */
+bool upstream_take(struct upstreams *u, const struct upstream_want *want, struct upstream_got *ret);
 void upstream_cancel(struct upstream_ask *ask); /* no callback afterwards */
 /* Puts an idle, clean connection back; it is closed when it says anything or after the idle limit. */
 void upstream_put(struct upstreams *u, const struct upstream_want *want, struct stream *s);
