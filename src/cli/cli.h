@@ -61,4 +61,10 @@ int cli_list_runs(struct gvm_arena *a, char ***ret_ids, size_t *ret_n, struct gv
 /* Prints one ledger entry for people (one line), colours when asked. Used by watch and events. */
 void cli_print_event(FILE *f, uint64_t index, const struct gvm_json *entry, bool color);
 
+/* Which configuration holds: `explicit_path`, else the workspace's gvm.toml if it is there and trusted, else
+ * the user's own if it exists, else none (*ret_any false: the built-in default). ret_path is absolute and
+ * resolved. A workspace file that is not trusted is not used; one line on `warn` (may be NULL) says so. */
+int cli_config_choose(const char *explicit_path, const char *workspace, char ret_path[GVM_PATH_MAX],
+                      bool *ret_any, FILE *warn, struct gvm_err *err) GVM_MUST_CHECK;
+
 #endif
