@@ -12,13 +12,15 @@ static void check(bool good)
         abort();
 }
 
-/* An answer without its records, flags and counts is the query again: our own parser must read it. */
+/* An answer without its records, flags and counts is the query again: our own parser must read it.
+ */
 static void check_question(struct gvm_str answer, const struct gvm_dns_reply *reply)
 {
     struct gvm_dns_question again;
     struct gvm_buf copy;
     gvm_buf_init(&copy, GVM_MAX_DNS);
-    check(gvm_buf_add(&copy, answer.p, 2) == 0 && gvm_buf_add(&copy, "\1\0\0\1\0\0\0\0\0\0", 10) == 0);
+    check(gvm_buf_add(&copy, answer.p, 2) == 0 &&
+          gvm_buf_add(&copy, "\1\0\0\1\0\0\0\0\0\0", 10) == 0);
     check(gvm_buf_add(&copy, answer.p + 12, reply->question.question_end - 12) == 0);
     check(gvm_dns_parse(gvm_buf_str(&copy), &again, NULL) == 0);
     check(strcmp(again.name, reply->question.name) == 0 && again.qtype == reply->question.qtype);

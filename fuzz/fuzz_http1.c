@@ -36,11 +36,13 @@ static void check_head(struct gvm_str in)
     for (unsigned i = 0; i < head.nheaders; i++) {
         const struct gvm_header *h = &head.headers[i];
         check(inside(h->name, whole) && inside(h->value, whole) && h->name.n > 0);
-        check(memchr(h->name.p, ' ', h->name.n) == NULL && memchr(h->name.p, ':', h->name.n) == NULL);
+        check(memchr(h->name.p, ' ', h->name.n) == NULL &&
+              memchr(h->name.p, ':', h->name.n) == NULL);
         if (h->value.n)
             check(!memchr(h->value.p, '\r', h->value.n) && !memchr(h->value.p, '\n', h->value.n) &&
                   !memchr(h->value.p, '\0', h->value.n));
-        framing += gvm_str_ieqz(h->name, "content-length") || gvm_str_ieqz(h->name, "transfer-encoding");
+        framing +=
+            gvm_str_ieqz(h->name, "content-length") || gvm_str_ieqz(h->name, "transfer-encoding");
     }
     check(framing <= 1);
     if (!head.response)

@@ -1,5 +1,5 @@
-/* Any bytes as the first flight of a TLS client: the outcome does not depend on how much more has come,
- * and a name is one that the authority parser takes. */
+/* Any bytes as the first flight of a TLS client: the outcome does not depend on how much more has
+ * come, and a name is one that the authority parser takes. */
 #include <stdint.h>
 #include <stdlib.h>
 #include "wire/wire.h"

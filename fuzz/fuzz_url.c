@@ -1,5 +1,6 @@
-/* One input as authority, as URL and as request target. Canonical forms must be fixed points, and no
- * path may keep anything that a server behind us could still resolve or decode into a separator of dots. */
+/* One input as authority, as URL and as request target. Canonical forms must be fixed points, and
+ * no path may keep anything that a server behind us could still resolve or decode into a separator
+ * of dots. */
 #include <stdint.h>
 #include <stdlib.h>
 #include "wire/wire.h"
@@ -21,8 +22,8 @@ static void authority(struct gvm_str in)
     check(n > 0 && n <= GVM_MAX_HOST);
     for (size_t i = 0; i < n; i++) {
         char c = a.host[i];
-        check((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' ||
-              (c == ':' && a.is_ip && a.ip.family == 6));
+        check((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
+              c == '_' || (c == ':' && a.is_ip && a.ip.family == 6));
     }
     struct gvm_buf out;
     gvm_buf_init(&out, 512);
@@ -42,7 +43,8 @@ static void check_path(struct gvm_str p)
         check(segment.n > 0 || !more);
         check(!gvm_str_eqz(segment, ".") && !gvm_str_eqz(segment, ".."));
         for (size_t i = 0; i < segment.n; i++)
-            check(segment.p[i] > ' ' && segment.p[i] < 127 && segment.p[i] != '\\' && segment.p[i] != '#');
+            check(segment.p[i] > ' ' && segment.p[i] < 127 && segment.p[i] != '\\' &&
+                  segment.p[i] != '#');
     }
 }
 

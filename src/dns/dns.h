@@ -25,13 +25,13 @@ bool gvm_dns_is_synthetic(const struct gvm_ip *ip);
 
 struct gvm_dns_reply {
     unsigned rcode;
-    bool parsed;                 /* question below is valid */
-    bool fresh;                  /* first time this name was asked in the run */
+    bool parsed; /* question below is valid */
+    bool fresh;  /* first time this name was asked in the run */
     struct gvm_dns_question question;
 };
-/* Answers one query packet: A/AAAA from the table, localhost to loopback, empty NOERROR for other types,
- * NXDOMAIN for names that are not canonical host names, FORMERR for what does not parse. Appends the packet
- * to `out`; -EINVAL when nothing can be answered (drop). */
+/* Answers one query packet: A/AAAA from the table, localhost to loopback, empty NOERROR for other
+ * types, NXDOMAIN for names that are not canonical host names, FORMERR for what does not parse.
+ * Appends the packet to `out`; -EINVAL when nothing can be answered (drop). */
 int gvm_dns_serve(struct gvm_dns_names *t, struct gvm_str query, struct gvm_buf *out,
                   struct gvm_dns_reply *ret) GVM_MUST_CHECK;
 

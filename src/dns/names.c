@@ -1,8 +1,10 @@
 /* names.c - the table name <-> synthetic address of one run.
  *
  * Names are numbered as they come; number i is
- *     IPv4  198.18.1.0 + i, leaving out the last bytes 0 and 255, which some clients take for broadcast
+ *
+ *     IPv4  198.18.1.0 + i, without the last bytes 0 and 255 (some clients think: broadcast)
  *     IPv6  fd00:6776:6d00:1:: + i + 1
+ *
  * so that the way back is arithmetic. An address never changes or goes away while the run lives.
  */
 #include "dns/dns_int.h"
@@ -12,9 +14,10 @@
 
 enum { PER_24 = 254, GROW_MIN = 64, MAX_ODD = 4096 };
 #define V4_FIRST 0xc6120100u /* 198.18.1.0 */
-#define V4_LAST 0xc613ffffu  /* 198.19.255.255 */
+#define V4_LAST  0xc613ffffu /* 198.19.255.255 */
 
-static_assert(GVM_MAX_DNS_NAMES / PER_24 < (V4_LAST - V4_FIRST) >> 8, "the IPv4 range holds all names");
+static_assert(GVM_MAX_DNS_NAMES / PER_24 < (V4_LAST - V4_FIRST) >> 8,
+              "the IPv4 range holds all names");
 
 static const uint8_t v6_prefix[] = {0xfd, 0x00, 0x67, 0x76, 0x6d, 0x00};
 
@@ -27,7 +30,7 @@ struct gvm_dns_names {
     struct gvm_map *by_name; /* struct entry, owned by the map */
     struct entry **by_number;
     uint32_t count, room;
-    struct gvm_map *odd; /* names that got no address, to tell the first time; values mean nothing */
+    struct gvm_map *odd; /* names that got no address; the values mean nothing */
 };
 
 struct gvm_dns_names *gvm_dns_names_new(void)

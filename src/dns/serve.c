@@ -4,7 +4,7 @@
  *     class other than IN                       REFUSED
  *     localhost, *.localhost (RFC 6761 6.3)     127.0.0.1, ::1
  *     invalid, *.invalid (RFC 6761 6.4), the DoH canary, names that no host has   NXDOMAIN
- *     other names, A or AAAA                    their own synthetic address, the same for the whole run
+ *     other names, A or AAAA                    their synthetic address, one for the whole run
  *     other names, other types                  NOERROR without records: the name exists
  *
  * Whatever the type, the name is remembered, so that "first time asked" is told once per name.
@@ -25,7 +25,7 @@ static const struct {
 } special[] = {
     {{"localhost", 9}, true, KIND_LOCALHOST},
     {{"invalid", 7}, true, KIND_NONE},
-    /* Asked by browsers to learn whether they may go round the system's resolver; "no such name" is no. */
+    /* Browsers ask it to learn whether they may go round the system's resolver: no. */
     {{"use-application-dns.net", 23}, false, KIND_NONE},
 };
 
@@ -36,7 +36,7 @@ static bool is_or_below(struct gvm_str name, struct gvm_str top, bool below)
     return below && name.n > top.n && gvm_str_ends(name, top) && name.p[name.n - top.n - 1] == '.';
 }
 
-/* The name as the data path will see it must be the name asked, or its verdict would be another's. */
+/* The name as the data path will see it must be the one asked, or its verdict is another's. */
 static bool is_host_name(struct gvm_str name)
 {
     struct gvm_authority a;

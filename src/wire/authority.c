@@ -55,14 +55,15 @@ static bool has_non_ascii(struct gvm_str s)
 static bool has_ace_label(struct gvm_str s)
 {
     for (size_t i = 0; i + 4 <= s.n; i++)
-        if ((i == 0 || s.p[i - 1] == '.') && gvm_str_ieq((struct gvm_str){s.p + i, 4}, GVM_STR("xn--")))
+        if ((i == 0 || s.p[i - 1] == '.') &&
+            gvm_str_ieq((struct gvm_str){s.p + i, 4}, GVM_STR("xn--")))
             return true;
     return false;
 }
 
-/* An A-label is kept as it is: to DNS it is plain letters. It is refused when it is no Punycode, not the
- * Punycode that its own text would get, or of text that UTS 46 does not know as valid; not when IDNA 2008 merely dislikes the text, because
- * such names exist (emoji domains). */
+/* An A-label is kept as it is: to DNS it is plain letters. It is refused when it is no Punycode,
+ * not the Punycode that its own text would get, or of text that UTS 46 does not know as valid; not
+ * when IDNA 2008 merely dislikes the text, because such names exist (emoji domains). */
 static bool is_false_ace(int rc)
 {
     return rc == IDN2_PUNYCODE_BAD_INPUT || rc == IDN2_PUNYCODE_BIG_OUTPUT ||
@@ -165,7 +166,7 @@ static int parse_name(struct gvm_str host, struct gvm_authority *ret, struct gvm
     return 0;
 }
 
-/* IPv4 in mapped or compatible form is the same host as its dotted quad; :: and ::1 are not such. */
+/* IPv4 in mapped or compatible form is the same host as its dotted quad; :: and ::1 are not. */
 static void unwrap(struct gvm_ip *ip)
 {
     static const uint8_t zero[16], mapped[12] = {[10] = 0xff, [11] = 0xff};
@@ -259,8 +260,10 @@ int gvm_absolute_split(struct gvm_str url, bool *ret_tls, struct gvm_str *ret_au
     static const struct {
         struct gvm_str prefix;
         bool tls;
-    } schemes[] = {
-        {{"http://", 7}, false}, {{"https://", 8}, true}, {{"ws://", 5}, false}, {{"wss://", 6}, true}};
+    } schemes[] = {{{"http://", 7}, false},
+                   {{"https://", 8}, true},
+                   {{"ws://", 5}, false},
+                   {{"wss://", 6}, true}};
     for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
         size_t skip = schemes[i].prefix.n;
         if (url.n < skip || !gvm_str_ieq((struct gvm_str){url.p, skip}, schemes[i].prefix))

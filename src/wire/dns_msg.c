@@ -4,16 +4,24 @@
  *     question = *( length8 label ) 0 | type16 | class16
  *     opt      = 0 | 41 | udp-size16 | ext-rcode8 version8 flags16 | rdlen16 { code16 len16 data }*
  *
- * A query is a header, one question, at most one OPT, and not a byte more: every byte that could carry
- * something else, or be read in two ways, is refused.
+ * A query is a header, one question, at most one OPT, and not a byte more: every byte that could
+ * carry something else, or be read in two ways, is refused.
  */
 #include "wire/dns_msg.h"
 
 #include "wire/wire_int.h"
 
 enum { HEAD = 12, OPT = 41, CLASS_IN = 1, OPT_FIXED = 11, LABEL_MAX = 63 };
-enum { FLAG_QR = 0x8000, OPCODE = 0x7800, FLAG_AA = 0x0400, FLAG_TC = 0x0200, FLAG_RD = 0x0100,
-       FLAG_RA = 0x0080, FLAG_CD = 0x0010, RCODE = 0x000f };
+enum {
+    FLAG_QR = 0x8000,
+    OPCODE = 0x7800,
+    FLAG_AA = 0x0400,
+    FLAG_TC = 0x0200,
+    FLAG_RD = 0x0100,
+    FLAG_RA = 0x0080,
+    FLAG_CD = 0x0010,
+    RCODE = 0x000f
+};
 enum { OUR_UDP_SIZE = 1232 }; /* what fits everywhere; dnsflagday.net/2020 */
 
 static int bad(struct gvm_err *err, const char *why)
@@ -167,7 +175,8 @@ int gvm_dns_answer(struct gvm_str query, const struct gvm_dns_question *q, unsig
         if (addrs[i].family != 4 && addrs[i].family != 6)
             return -EINVAL;
     size_t before = out->len;
-    add_header(out, (const uint8_t *)query.p, FLAG_AA | FLAG_RA, rcode, (unsigned[]){1, n, 0, q->edns});
+    add_header(out, (const uint8_t *)query.p, FLAG_AA | FLAG_RA, rcode,
+               (unsigned[]){1, n, 0, q->edns});
     (void)gvm_buf_add(out, query.p + HEAD, q->question_end - HEAD);
     for (unsigned i = 0; i < n; i++)
         add_address(out, &addrs[i], ttl);

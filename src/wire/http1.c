@@ -4,11 +4,11 @@
  *
  * Every inner step returns 1 (done, cursor moved on), 0 (the bytes end before the step does) or a
  * negative errno. A head that can no longer become valid is refused at the byte that spoils it, not
- * when it is complete. Fields that decide about framing or identity have a row in `field_rules`; what
- * they said is kept in `struct facts` and judged together in finish(), after the last field.
+ * when it is complete. Fields that decide about framing or identity have a row in `field_rules`;
+ * what they said is kept in `struct facts` and judged together in finish(), after the last field.
  *
- * Strict where the RFC lets a recipient be kind: whoever is behind us may be kind in another way, and
- * between two readings of one message there is room for a second message.
+ * Strict where the RFC lets a recipient be kind: whoever is behind us may be kind in another way,
+ * and between two readings of one message there is room for a second message.
  */
 #include "wire/http1.h"
 
@@ -85,7 +85,8 @@ static int check_target(const struct gvm_http1_head *h, struct gvm_err *err)
     if (gvm_str_eqz(h->target, "*"))
         return gvm_str_eqz(h->method, "OPTIONS") ? 1 : bad(err, "only OPTIONS may ask for \"*\"");
     struct gvm_str rest = h->target, scheme;
-    bool url = gvm_str_cut(&rest, ':', &scheme) && scheme.n > 0 && gvm_str_starts(rest, GVM_STR("//"));
+    bool url =
+        gvm_str_cut(&rest, ':', &scheme) && scheme.n > 0 && gvm_str_starts(rest, GVM_STR("//"));
     return origin || url ? 1 : bad(err, "the request target is neither a path nor a URL");
 }
 
@@ -101,7 +102,8 @@ static int method_and_target(struct cursor *c, struct gvm_http1_head *h, struct 
     c->p++;
     r = run(c, WIRE_TARGET, &h->target);
     if (h->target.n > GVM_MAX_TARGET)
-        return gvm_err_set(err, E2BIG, "the request target is longer than %u bytes", GVM_MAX_TARGET);
+        return gvm_err_set(err, E2BIG, "the request target is longer than %u bytes",
+                           GVM_MAX_TARGET);
     if (r == 0)
         return 0;
     if (h->target.n == 0 || *c->p != ' ')
@@ -146,7 +148,8 @@ static int status_line(struct cursor *c, struct gvm_http1_head *h, struct gvm_er
 
 /* ---- fields with a meaning ---- */
 
-static int on_length(struct facts *f, struct gvm_http1_head *h, struct gvm_str v, struct gvm_err *err)
+static int on_length(struct facts *f, struct gvm_http1_head *h, struct gvm_str v,
+                     struct gvm_err *err)
 {
     if (f->length)
         return bad(err, "two Content-Length fields");
@@ -156,7 +159,8 @@ static int on_length(struct facts *f, struct gvm_http1_head *h, struct gvm_str v
     return 1;
 }
 
-static int on_transfer(struct facts *f, struct gvm_http1_head *h, struct gvm_str v, struct gvm_err *err)
+static int on_transfer(struct facts *f, struct gvm_http1_head *h, struct gvm_str v,
+                       struct gvm_err *err)
 {
     if (f->chunked)
         return bad(err, "two Transfer-Encoding fields");
@@ -202,7 +206,8 @@ static int on_connection(struct facts *f, struct gvm_http1_head *h, struct gvm_s
     return 1;
 }
 
-static int on_expect(struct facts *f, struct gvm_http1_head *h, struct gvm_str v, struct gvm_err *err)
+static int on_expect(struct facts *f, struct gvm_http1_head *h, struct gvm_str v,
+                     struct gvm_err *err)
 {
     if (f->response)
         return 1;
@@ -212,7 +217,8 @@ static int on_expect(struct facts *f, struct gvm_http1_head *h, struct gvm_str v
     return 1;
 }
 
-static int on_upgrade(struct facts *f, struct gvm_http1_head *h, struct gvm_str v, struct gvm_err *err)
+static int on_upgrade(struct facts *f, struct gvm_http1_head *h, struct gvm_str v,
+                      struct gvm_err *err)
 {
     f->upgrade = true;
     return 1;
@@ -296,10 +302,14 @@ static int finish(const struct facts *f, struct gvm_http1_head *h, struct gvm_er
         return bad(err, "Transfer-Encoding in HTTP/1.0");
     if (!f->response && !f->host && h->minor == 1)
         return bad(err, "no Host field");
+    bool body = f->chunked || h->content_length > 0;
+    if (!f->response && body && gvm_str_eqz(h->method, "CONNECT"))
+        return bad(err, "CONNECT with a body");
     h->keep_alive = !f->close && (h->minor == 1 || f->keep);
-    h->upgrade = f->upgrade && f->upgrade_option && h->minor == 1;
     h->expect_continue = f->expect && h->minor == 1;
     h->body = f->chunked ? GVM_BODY_CHUNKED : f->length ? GVM_BODY_LENGTH : GVM_BODY_NONE;
+    /* Some servers take even a body behind an upgrade for the new protocol. */
+    h->upgrade = f->upgrade && f->upgrade_option && h->minor == 1 && !body;
     return 1;
 }
 

@@ -16,9 +16,9 @@ static const char *const class_names[] = {
 
 /* How bad it would be to reach it; the greater wins when two classes apply. */
 static const uint8_t class_rank[] = {
-    [GVM_IP_PUBLIC] = 0,     [GVM_IP_RESERVED] = 1,    [GVM_IP_PRIVATE] = 2,
-    [GVM_IP_MULTICAST] = 3,  [GVM_IP_UNSPECIFIED] = 4, [GVM_IP_LINK_LOCAL] = 5,
-    [GVM_IP_LOOPBACK] = 6,   [GVM_IP_METADATA] = 7,
+    [GVM_IP_PUBLIC] = 0,    [GVM_IP_RESERVED] = 1,    [GVM_IP_PRIVATE] = 2,
+    [GVM_IP_MULTICAST] = 3, [GVM_IP_UNSPECIFIED] = 4, [GVM_IP_LINK_LOCAL] = 5,
+    [GVM_IP_LOOPBACK] = 6,  [GVM_IP_METADATA] = 7,
 };
 
 struct prefix {
@@ -35,16 +35,16 @@ static const struct prefix v4_table[] = {
     {{127}, 8, GVM_IP_LOOPBACK},
     {{168, 63, 129, 16}, 32, GVM_IP_METADATA}, /* Azure wire server */
     {{169, 254}, 16, GVM_IP_LINK_LOCAL},
-    {{169, 254, 169}, 24, GVM_IP_METADATA},  /* .254 nearly everywhere; .123, .253 AWS */
-    {{169, 254, 170}, 24, GVM_IP_METADATA},  /* AWS ECS task and EKS pod credentials */
+    {{169, 254, 169}, 24, GVM_IP_METADATA},   /* .254 nearly everywhere; .123, .253 AWS */
+    {{169, 254, 170}, 24, GVM_IP_METADATA},   /* AWS ECS task and EKS pod credentials */
     {{169, 254, 0, 23}, 32, GVM_IP_METADATA}, /* Tencent Cloud */
     {{172, 16}, 12, GVM_IP_PRIVATE},
-    {{192, 0, 0}, 24, GVM_IP_RESERVED},       /* RFC 6890 protocol assignments */
-    {{192, 0, 0, 192}, 32, GVM_IP_METADATA},  /* Oracle Cloud classic */
-    {{192, 0, 2}, 24, GVM_IP_RESERVED},       /* documentation */
-    {{192, 88, 99}, 24, GVM_IP_RESERVED},     /* 6to4 relay, RFC 7526 */
+    {{192, 0, 0}, 24, GVM_IP_RESERVED},      /* RFC 6890 protocol assignments */
+    {{192, 0, 0, 192}, 32, GVM_IP_METADATA}, /* Oracle Cloud classic */
+    {{192, 0, 2}, 24, GVM_IP_RESERVED},      /* documentation */
+    {{192, 88, 99}, 24, GVM_IP_RESERVED},    /* 6to4 relay, RFC 7526 */
     {{192, 168}, 16, GVM_IP_PRIVATE},
-    {{198, 18}, 15, GVM_IP_PRIVATE},    /* RFC 2544; our own synthetic names too */
+    {{198, 18}, 15, GVM_IP_PRIVATE}, /* RFC 2544; our own synthetic names too */
     {{198, 51, 100}, 24, GVM_IP_RESERVED},
     {{203, 0, 113}, 24, GVM_IP_RESERVED},
     {{224}, 4, GVM_IP_MULTICAST},
@@ -59,9 +59,9 @@ static const struct prefix v6_table[] = {
     {{0x20, 0x01, 0x0d, 0xb8}, 32, GVM_IP_RESERVED},
     {{0x3f, 0xff}, 20, GVM_IP_RESERVED}, /* RFC 9637 documentation */
     {{0xfc}, 7, GVM_IP_PRIVATE},
-    {{0xfd, 0x00, 0x0e, 0xc2}, 32, GVM_IP_METADATA},                           /* AWS */
+    {{0xfd, 0x00, 0x0e, 0xc2}, 32, GVM_IP_METADATA},                            /* AWS */
     {{0xfd, 0x20, 0x00, 0xce, [14] = 0x02, [15] = 0x54}, 128, GVM_IP_METADATA}, /* Google */
-    {{0xfd, 0x00, 0x00, 0x42, [15] = 0x42}, 128, GVM_IP_METADATA},             /* Scaleway */
+    {{0xfd, 0x00, 0x00, 0x42, [15] = 0x42}, 128, GVM_IP_METADATA},              /* Scaleway */
     {{0xfe, 0x80}, 10, GVM_IP_LINK_LOCAL},
     {{0xfe, 0xc0}, 10, GVM_IP_PRIVATE}, /* site-local, RFC 3879 */
     {{0xff}, 8, GVM_IP_MULTICAST},
@@ -70,10 +70,10 @@ static const struct prefix v6_table[] = {
 /* Forms of IPv6 that carry an IPv4 address. `mask` says which leading bytes must be as given. */
 struct carrier {
     uint8_t bytes[12];
-    uint16_t mask;       /* bit i set: byte i must match */
-    uint8_t at[4];       /* where the four bytes are */
-    uint8_t flip;        /* xor with this (Teredo) */
-    bool only_inner;     /* the outer form has no life of its own */
+    uint16_t mask;   /* bit i set: byte i must match */
+    uint8_t at[4];   /* where the four bytes are */
+    uint8_t flip;    /* xor with this (Teredo) */
+    bool only_inner; /* the outer form has no life of its own */
 };
 
 #define FIRST(n) ((1u << (n)) - 1)
@@ -152,8 +152,8 @@ static enum gvm_ip_class class_v6(const uint8_t *addr)
         uint8_t inner[4];
         for (unsigned j = 0; j < 4; j++)
             inner[j] = addr[k->at[j]] ^ k->flip;
-        if (!k->only_inner && gvm_get32(inner) == 0)
-            continue; /* nothing is carried there */
+        if (c != GVM_IP_PUBLIC && gvm_get32(inner) == 0)
+            continue; /* nothing is carried there, and the outer form is known */
         only_inner |= k->only_inner;
         c = stricter(c, class_v4(inner));
     }

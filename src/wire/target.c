@@ -1,21 +1,21 @@
 /* target.c - the path of a request in the one form that is matched, recorded and forwarded.
  *
- * Pass 1, unescape(): every byte is pushed to the end of the output, and after each push the tail is
- * reduced as long as one of these applies (h = hex digit):
+ * Pass 1, unescape(): every byte is pushed to the end of the output, and after each push the tail
+ * is reduced as long as one of these applies (h = hex digit):
  *
  *     %hh    of an unreserved byte (RFC 3986 2.3)      -> that byte
  *     %25hh  where %hh is an unreserved byte or '%'    -> %hh
  *
- * so that "%2e", "%252e", "%25%32%65" all end as ".", and "%2F", "%252F" stay what they are (one is a
- * slash inside a segment, the other the three characters "%2F"; Jenkins and GitLab need both). Each
- * reduction shortens the output, so the pass is linear. Bytes a path must escape are escaped, "\"
- * becomes "/".
+ * so that "%2e", "%252e", "%25%32%65" all end as ".", and "%2F", "%252F" stay what they are (one is
+ * a slash inside a segment, the other the three characters "%2F"; Jenkins and GitLab need both).
+ * Each reduction shortens the output, so the pass is linear. Bytes a path must escape are escaped,
+ * "\" becomes "/".
  *
  * Pass 2, fold(): empty segments go, dot segments (also with ";..." behind the dots) are resolved.
  *
- * Pass 3, check_deep(): what remains escaped is decoded completely, to a fixed point, into a scratch
- * copy. If a dot segment, a control byte or an overlong UTF-8 form of an ASCII byte appears there, some
- * server behind us would see another path than we judged: refused.
+ * Pass 3, check_deep(): what remains escaped is decoded completely, to a fixed point, into a
+ * scratch copy. If a dot segment, a control byte or an overlong UTF-8 form of an ASCII byte appears
+ * there, some server behind us would see another path than we judged: refused.
  */
 #include "wire/url.h"
 
@@ -222,7 +222,8 @@ int gvm_target_canon(struct gvm_str target, struct gvm_buf *path, struct gvm_buf
                      bool *ret_has_query, struct gvm_err *err)
 {
     if (target.n > GVM_MAX_TARGET)
-        return gvm_err_set(err, E2BIG, "the request target is longer than %u bytes", GVM_MAX_TARGET);
+        return gvm_err_set(err, E2BIG, "the request target is longer than %u bytes",
+                           GVM_MAX_TARGET);
     struct gvm_str given = target, rest = target;
     bool has_query = gvm_str_cut(&rest, '?', &given);
     if (given.n == 0)

@@ -6,8 +6,8 @@
  *                 | [ extensions<0..2^16-1> ]                       RFC 8446 4.1.2
  *     sni       = list16 { 0 | name16 }                             RFC 6066 3
  *
- * The hello may be cut over records at any byte. Nothing may follow it: a client waits for the answer.
- * Every length is read through struct view, which never hands out more than it holds.
+ * The hello may be cut over records at any byte. Nothing may follow it: a client waits for the
+ * answer. Every length is read through struct view, which never hands out more than it holds.
  */
 #include "wire/tls_hello.h"
 
@@ -91,7 +91,8 @@ static int message_length(struct view m, size_t *ret, struct gvm_err *err)
         return 0;
     *ret = HELLO_HEAD + ((size_t)m.p[1] << 16 | (size_t)m.p[2] << 8 | m.p[3]);
     if (*ret > GVM_MAX_TLS_HELLO)
-        return gvm_err_set(err, E2BIG, "the ClientHello is longer than %u bytes", GVM_MAX_TLS_HELLO);
+        return gvm_err_set(err, E2BIG, "the ClientHello is longer than %u bytes",
+                           GVM_MAX_TLS_HELLO);
     return 1;
 }
 
@@ -213,7 +214,8 @@ int gvm_tls_hello_parse(struct gvm_str in, struct gvm_buf *scratch, struct gvm_t
     struct view message = {NULL, 0};
     int r = assemble((struct view){(const uint8_t *)in.p, in.n}, scratch, &message, err);
     if (r == 0 && in.n >= GVM_MAX_TLS_HELLO)
-        return gvm_err_set(err, E2BIG, "the ClientHello is longer than %u bytes", GVM_MAX_TLS_HELLO);
+        return gvm_err_set(err, E2BIG, "the ClientHello is longer than %u bytes",
+                           GVM_MAX_TLS_HELLO);
     if (r <= 0)
         return r;
     message.p += HELLO_HEAD;

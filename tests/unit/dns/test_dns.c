@@ -116,15 +116,23 @@ static void test_special(void **state)
         const char *name;
         unsigned rcode;
     } rows[] = {
-        {"invalid", GVM_DNS_NXDOMAIN},          {"x.invalid", GVM_DNS_NXDOMAIN},
-        {"xinvalid", GVM_DNS_NOERROR},          {"use-application-dns.net", GVM_DNS_NXDOMAIN},
+        {"invalid", GVM_DNS_NXDOMAIN},
+        {"x.invalid", GVM_DNS_NXDOMAIN},
+        {"xinvalid", GVM_DNS_NOERROR},
+        {"use-application-dns.net", GVM_DNS_NXDOMAIN},
         {"a.use-application-dns.net", GVM_DNS_NOERROR},
-        {"127.0.0.1", GVM_DNS_NXDOMAIN},        {"0x7f.1", GVM_DNS_NXDOMAIN},
-        {"2130706433", GVM_DNS_NXDOMAIN},       {"a.123", GVM_DNS_NXDOMAIN},
-        {"a*b.com", GVM_DNS_NXDOMAIN},          {"x@evil.com", GVM_DNS_NXDOMAIN},
-        {"a/b.com", GVM_DNS_NXDOMAIN},          {"a.com:80", GVM_DNS_NXDOMAIN},
-        {"[::1]", GVM_DNS_NXDOMAIN},            {"xn--a.com", GVM_DNS_NXDOMAIN},
-        {"", GVM_DNS_NXDOMAIN},                 {"_x.example.com", GVM_DNS_NOERROR},
+        {"127.0.0.1", GVM_DNS_NXDOMAIN},
+        {"0x7f.1", GVM_DNS_NXDOMAIN},
+        {"2130706433", GVM_DNS_NXDOMAIN},
+        {"a.123", GVM_DNS_NXDOMAIN},
+        {"a*b.com", GVM_DNS_NXDOMAIN},
+        {"x@evil.com", GVM_DNS_NXDOMAIN},
+        {"a/b.com", GVM_DNS_NXDOMAIN},
+        {"a.com:80", GVM_DNS_NXDOMAIN},
+        {"[::1]", GVM_DNS_NXDOMAIN},
+        {"xn--a.com", GVM_DNS_NXDOMAIN},
+        {"", GVM_DNS_NXDOMAIN},
+        {"_x.example.com", GVM_DNS_NOERROR},
         {"metadata", GVM_DNS_NOERROR},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -169,8 +177,10 @@ static void test_malformed(void **state)
     }
     gvm_buf_reset(&out);
     assert_int_equal(gvm_dns_serve(table, GVM_STR("short"), &out, &reply), -EINVAL);
-    assert_int_equal(gvm_dns_serve(table, (struct gvm_str){"\xab\xcd\x81\0\0\1\0\0\0\0\0\0\1a\0\0\1\0\1", 19}, &out,
-                                   &reply), -EINVAL);
+    assert_int_equal(
+        gvm_dns_serve(table, (struct gvm_str){"\xab\xcd\x81\0\0\1\0\0\0\0\0\0\1a\0\0\1\0\1", 19},
+                      &out, &reply),
+        -EINVAL);
     assert_int_equal(out.len, 0);
     assert_int_equal(ask("good.example", GVM_DNS_A, 1), GVM_DNS_NOERROR);
 }
@@ -181,9 +191,16 @@ static void test_ranges(void **state)
         const char *text;
         bool synthetic;
     } rows[] = {
-        {"198.18.0.1", true},       {"198.19.255.255", true},  {"198.17.255.255", false}, {"198.20.0.0", false},
-        {"8.8.8.8", false},         {"fd00:6776:6d00::1", true}, {"fd00:6776:6d00:ffff::1", true},
-        {"fd00:6776:6d01::1", false}, {"fd00::1", false},      {"::1", false},
+        {"198.18.0.1", true},
+        {"198.19.255.255", true},
+        {"198.17.255.255", false},
+        {"198.20.0.0", false},
+        {"8.8.8.8", false},
+        {"fd00:6776:6d00::1", true},
+        {"fd00:6776:6d00:ffff::1", true},
+        {"fd00:6776:6d01::1", false},
+        {"fd00::1", false},
+        {"::1", false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct gvm_ip ip;
@@ -196,8 +213,8 @@ static void test_ranges(void **state)
     assert_null(gvm_dns_names_find(table, &none));
 }
 
-/* Up to the last name each has its own pair of addresses that leads back; then SERVFAIL, and the names
- * that were there still answer. */
+/* Up to the last name each has its own pair of addresses that leads back; then SERVFAIL, and the
+ * names that were there still answer. */
 static void test_full(void **state)
 {
     struct gvm_ip v4, v6, last4 = {0}, first4 = {0};
@@ -208,7 +225,8 @@ static void test_full(void **state)
         assert_int_equal(gvm_dns_names_assign(table, name, &v4, &v6, &fresh), 0);
         assert_true(fresh);
         assert_true(gvm_dns_is_synthetic(&v4) && gvm_dns_is_synthetic(&v6));
-        assert_true(v4.bytes[3] != 0 && v4.bytes[3] != 255 && !(v4.bytes[1] == 18 && v4.bytes[2] == 0));
+        assert_true(v4.bytes[3] != 0 && v4.bytes[3] != 255 &&
+                    !(v4.bytes[1] == 18 && v4.bytes[2] == 0));
         assert_string_equal(gvm_dns_names_find(table, &v4), name);
         assert_string_equal(gvm_dns_names_find(table, &v6), name);
         if (i == 0)

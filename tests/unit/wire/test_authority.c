@@ -50,25 +50,39 @@ static const struct row names[] = {
     {"api.example.com.", "api.example.com"},
     {"api.example.com:443", "api.example.com:443"},
     {"API.EXAMPLE.COM.:8443", "api.example.com:8443"},
-    {"api\xe3\x80\x82" "example.com", "api.example.com"},          /* U+3002 */
-    {"api\xef\xbc\x8e" "example.com", "api.example.com"},          /* U+FF0E */
-    {"api\xef\xbd\xa1" "example.com", "api.example.com"},          /* U+FF61 */
+    {"api\xe3\x80\x82"
+     "example.com",
+     "api.example.com"}, /* U+3002 */
+    {"api\xef\xbc\x8e"
+     "example.com",
+     "api.example.com"}, /* U+FF0E */
+    {"api\xef\xbd\xa1"
+     "example.com",
+     "api.example.com"}, /* U+FF61 */
     {"api.example.com\xe3\x80\x82", "api.example.com"},
-    {"\xef\xbd\x81pi.example.com", "api.example.com"},             /* fullwidth a */
-    {"\xef\xbc\xa1PI.example.com", "api.example.com"},             /* fullwidth A */
-    {"a\xc2\xadpi.example.com", "api.example.com"},                /* soft hyphen */
-    {"ap\xe2\x85\xb0.example.com", "api.example.com"},             /* U+2170 small roman one */
-    {"\xe2\x93\x90pi.example.com", "api.example.com"},             /* circled a */
-    {"api.ex\xe2\x80\x8b" "ample.com", "api.example.com"},         /* zero width space */
-    {"api.example.\xe2\x84\x82om", "api.example.com"},             /* double-struck C */
-    {"b\xc3\xbc" "cher.example", "xn--bcher-kva.example"},
-    {"B\xc3\x9c" "CHER.example", "xn--bcher-kva.example"},
-    {"bu\xcc\x88" "cher.example", "xn--bcher-kva.example"},        /* u + combining diaeresis */
+    {"\xef\xbd\x81pi.example.com", "api.example.com"}, /* fullwidth a */
+    {"\xef\xbc\xa1PI.example.com", "api.example.com"}, /* fullwidth A */
+    {"a\xc2\xadpi.example.com", "api.example.com"},    /* soft hyphen */
+    {"ap\xe2\x85\xb0.example.com", "api.example.com"}, /* U+2170 small roman one */
+    {"\xe2\x93\x90pi.example.com", "api.example.com"}, /* circled a */
+    {"api.ex\xe2\x80\x8b"
+     "ample.com",
+     "api.example.com"},                               /* zero width space */
+    {"api.example.\xe2\x84\x82om", "api.example.com"}, /* double-struck C */
+    {"b\xc3\xbc"
+     "cher.example",
+     "xn--bcher-kva.example"},
+    {"B\xc3\x9c"
+     "CHER.example",
+     "xn--bcher-kva.example"},
+    {"bu\xcc\x88"
+     "cher.example",
+     "xn--bcher-kva.example"}, /* u + combining diaeresis */
     {"xn--bcher-kva.example", "xn--bcher-kva.example"},
     {"XN--BCHER-KVA.example", "xn--bcher-kva.example"},
-    {"fa\xc3\x9f.de", "xn--fa-hia.de"},                            /* nontransitional */
-    {"xn--i-7iq.ws", "xn--i-7iq.ws"},                              /* an emoji domain exists */
-    {"\xd0\xb0pi.example.com", "xn--pi-6kc.example.com"},          /* Cyrillic a: another name */
+    {"fa\xc3\x9f.de", "xn--fa-hia.de"},                   /* nontransitional */
+    {"xn--i-7iq.ws", "xn--i-7iq.ws"},                     /* an emoji domain exists */
+    {"\xd0\xb0pi.example.com", "xn--pi-6kc.example.com"}, /* Cyrillic a: another name */
     {"localhost", "localhost"},
     {"_dmarc.example.com", "_dmarc.example.com"},
     {"a--b.example.com", "a--b.example.com"},
@@ -91,30 +105,42 @@ static const struct row names[] = {
     {"evil.com\\.good.com", NULL},
     {"evil.com?.good.com", NULL},
     {"evil.com#.good.com", NULL},
-    {"evil.com\xef\xbc\x8f.good.com", NULL},                       /* fullwidth slash */
-    {"\xe2\x84\x80.good.com", NULL},                               /* a/c in one character */
+    {"evil.com\xef\xbc\x8f.good.com", NULL}, /* fullwidth slash */
+    {"\xe2\x84\x80.good.com", NULL},         /* a/c in one character */
     {"x@evil.com", NULL},
     {"x:y@evil.com", NULL},
-    {"x\xef\xbc\xa0" "evil.com", NULL},                            /* fullwidth @ */
+    {"x\xef\xbc\xa0"
+     "evil.com",
+     NULL}, /* fullwidth @ */
     {"api.ex%61mple.com", NULL},
     {"api.example.com%00", NULL},
-    {"api.ex\xef\xbc\x85" "61mple.com", NULL},                     /* fullwidth % */
+    {"api.ex\xef\xbc\x85"
+     "61mple.com",
+     NULL}, /* fullwidth % */
     {"api.example.com ", NULL},
     {" api.example.com", NULL},
     {"api.example.com\t", NULL},
     {"api\nexample.com", NULL},
     {"api\rexample.com", NULL},
-    {"api\x01" "example.com", NULL},
-    {"api\x7f" "example.com", NULL},
+    {"api\x01"
+     "example.com",
+     NULL},
+    {"api\x7f"
+     "example.com",
+     NULL},
     {"a*b.com", NULL},
     {"*.example.com", NULL},
     {"{x}.example.com", NULL},
     {"a,b.com", NULL},
     {"a\xff.com", NULL},
     {"a\xc3.com", NULL},
-    {"a\xc0\xae" "com", NULL},
+    {"a\xc0\xae"
+     "com",
+     NULL},
     {"a\xed\xa0\x80.com", NULL},
-    {"a\xe2\x80\x8d" "b.com", NULL},                               /* zero width joiner out of place */
+    {"a\xe2\x80\x8d"
+     "b.com",
+     NULL}, /* zero width joiner out of place */
     {"xn--a.com", NULL},
     {"xn--.com", NULL},
     {"xn--google-.com", NULL},
@@ -156,7 +182,8 @@ static void test_names(void **state)
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         check(&names[i]);
     struct gvm_authority a;
-    assert_int_equal(gvm_authority_parse((struct gvm_str){"evil\0.allowed.com", 17}, &a, NULL), -EINVAL);
+    assert_int_equal(gvm_authority_parse((struct gvm_str){"evil\0.allowed.com", 17}, &a, NULL),
+                     -EINVAL);
     assert_int_equal(gvm_authority_parse((struct gvm_str){"allowed.com\0", 12}, &a, NULL), -EINVAL);
     assert_int_equal(gvm_authority_parse((struct gvm_str){"\xc3\xbc\0.com", 7}, &a, NULL), -EINVAL);
 }
@@ -167,9 +194,13 @@ static const struct row addresses[] = {
     {"127.1:80", "127.0.0.1:80"},
     {"127.0.0.1.", "127.0.0.1"},
     {"0177.0.0.1", "127.0.0.1"},
-    {"\xef\xbc\x91\xef\xbc\x92\xef\xbc\x97.0.0.1", "127.0.0.1"},   /* fullwidth digits */
-    {"\xe2\x91\xa0\xe2\x91\xa1\xe2\x91\xa6.0.0.1", "127.0.0.1"},   /* circled digits */
-    {"127\xe3\x80\x82" "0\xe3\x80\x82" "0\xe3\x80\x82" "1", "127.0.0.1"},
+    {"\xef\xbc\x91\xef\xbc\x92\xef\xbc\x97.0.0.1", "127.0.0.1"}, /* fullwidth digits */
+    {"\xe2\x91\xa0\xe2\x91\xa1\xe2\x91\xa6.0.0.1", "127.0.0.1"}, /* circled digits */
+    {"127\xe3\x80\x82"
+     "0\xe3\x80\x82"
+     "0\xe3\x80\x82"
+     "1",
+     "127.0.0.1"},
     {"[::ffff:7f00:1]", "127.0.0.1"},
     {"[::FFFF:127.0.0.1]:443", "127.0.0.1:443"},
     {"[::127.0.0.1]", "127.0.0.1"},
@@ -190,23 +221,69 @@ static void test_addresses(void **state)
 static void test_forms_of_forbidden_addresses(void **state)
 {
     static const char *const loopback[] = {
-        "127.0.0.1", "127.1", "127.0.1", "127.0.0.1.", "2130706433", "0x7f000001", "0X7F000001",
-        "0x7f.0.0.1", "0x7f.1", "0177.0.0.1", "0177.1", "017700000001", "00177.00.00.01",
-        "127.0.0.2", "127.255.255.254", "[::1]", "[0:0:0:0:0:0:0:1]", "[0000::0001]",
-        "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[0:0:0:0:0:FFFF:7F00:0001]", "[::127.0.0.1]",
-        "[::7f00:1]", "[64:ff9b::127.0.0.1]", "[64:ff9b::7f00:1]", "[64:ff9b:1::7f00:1]",
-        "[2002:7f00:1::]", "[2002:7f00:0001::1]", "[::ffff:0:127.0.0.1]", "[2001:0:7f00:1::1]",
-        "[2001:0:0:0:0:0:80ff:fffe]", "[2606:4700::5efe:7f00:1]", "127\xef\xbc\x8e" "0.0.1",
+        "127.0.0.1",
+        "127.1",
+        "127.0.1",
+        "127.0.0.1.",
+        "2130706433",
+        "0x7f000001",
+        "0X7F000001",
+        "0x7f.0.0.1",
+        "0x7f.1",
+        "0177.0.0.1",
+        "0177.1",
+        "017700000001",
+        "00177.00.00.01",
+        "127.0.0.2",
+        "127.255.255.254",
+        "[::1]",
+        "[0:0:0:0:0:0:0:1]",
+        "[0000::0001]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "[0:0:0:0:0:FFFF:7F00:0001]",
+        "[::127.0.0.1]",
+        "[::7f00:1]",
+        "[64:ff9b::127.0.0.1]",
+        "[64:ff9b::7f00:1]",
+        "[64:ff9b:1::7f00:1]",
+        "[2002:7f00:1::]",
+        "[2002:7f00:0001::1]",
+        "[::ffff:0:127.0.0.1]",
+        "[2001:0:7f00:1::1]",
+        "[2001:0:0:0:0:0:80ff:fffe]",
+        "[2606:4700::5efe:7f00:1]",
+        "127\xef\xbc\x8e"
+        "0.0.1",
     };
     static const char *const metadata[] = {
-        "169.254.169.254", "169.254.169.254.", "169.254.43518", "169.16689662", "2852039166",
-        "0xa9fea9fe", "0xA9.0xFE.0xA9.0xFE", "0xa9.254.0251.254", "0251.0376.0251.0376",
-        "025177524776", "0000251.0376.169.254", "[::ffff:169.254.169.254]", "[::ffff:a9fe:a9fe]",
-        "[0:0:0:0:0:ffff:a9fe:a9fe]", "[::169.254.169.254]", "[::a9fe:a9fe]",
-        "[64:ff9b::169.254.169.254]", "[64:ff9b::a9fe:a9fe]", "[64:ff9b:1::a9fe:a9fe]",
-        "[2002:a9fe:a9fe::]", "[2002:a9fe:a9fe::1]", "[::ffff:0:169.254.169.254]",
-        "[2001:0:a9fe:a9fe::]", "[2001:0:0:0:0:0:5601:5601]", "[2a00::200:5efe:a9fe:a9fe]",
-        "[fd00:ec2::254]", "[FD00:0EC2:0:0::0254]",
+        "169.254.169.254",
+        "169.254.169.254.",
+        "169.254.43518",
+        "169.16689662",
+        "2852039166",
+        "0xa9fea9fe",
+        "0xA9.0xFE.0xA9.0xFE",
+        "0xa9.254.0251.254",
+        "0251.0376.0251.0376",
+        "025177524776",
+        "0000251.0376.169.254",
+        "[::ffff:169.254.169.254]",
+        "[::ffff:a9fe:a9fe]",
+        "[0:0:0:0:0:ffff:a9fe:a9fe]",
+        "[::169.254.169.254]",
+        "[::a9fe:a9fe]",
+        "[64:ff9b::169.254.169.254]",
+        "[64:ff9b::a9fe:a9fe]",
+        "[64:ff9b:1::a9fe:a9fe]",
+        "[2002:a9fe:a9fe::]",
+        "[2002:a9fe:a9fe::1]",
+        "[::ffff:0:169.254.169.254]",
+        "[2001:0:a9fe:a9fe::]",
+        "[2001:0:0:0:0:0:5601:5601]",
+        "[2a00::200:5efe:a9fe:a9fe]",
+        "[fd00:ec2::254]",
+        "[FD00:0EC2:0:0::0254]",
         "\xef\xbc\x91\xef\xbc\x96\xef\xbc\x99.254.169.254",
     };
     struct gvm_authority a;
@@ -280,13 +357,20 @@ static void test_absolute(void **state)
         const char *url, *authority, *target;
         bool tls;
     } rows[] = {
-        {"http://a.b/c?d", "a.b", "/c?d", false}, {"HTTPS://a.b:1", "a.b:1", "/", true},
-        {"ws://a/", "a", "/", false},             {"wss://a?x", "a", "?x", true},
-        {"http://u@h/", "u@h", "/", false},       {"http://good.com\\@evil.com/", "good.com\\@evil.com", "/", false},
-        {"http://a#b", "a", "#b", false},         {"http:///x", NULL, NULL, false},
-        {"ftp://a/", NULL, NULL, false},          {"http:/a/", NULL, NULL, false},
-        {"//a/", NULL, NULL, false},              {"", NULL, NULL, false},
-        {"http://", NULL, NULL, false},           {"http://?x", NULL, NULL, false},
+        {"http://a.b/c?d", "a.b", "/c?d", false},
+        {"HTTPS://a.b:1", "a.b:1", "/", true},
+        {"ws://a/", "a", "/", false},
+        {"wss://a?x", "a", "?x", true},
+        {"http://u@h/", "u@h", "/", false},
+        {"http://good.com\\@evil.com/", "good.com\\@evil.com", "/", false},
+        {"http://a#b", "a", "#b", false},
+        {"http:///x", NULL, NULL, false},
+        {"ftp://a/", NULL, NULL, false},
+        {"http:/a/", NULL, NULL, false},
+        {"//a/", NULL, NULL, false},
+        {"", NULL, NULL, false},
+        {"http://", NULL, NULL, false},
+        {"http://?x", NULL, NULL, false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         bool tls = !rows[i].tls;

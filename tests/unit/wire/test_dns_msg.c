@@ -14,11 +14,11 @@ static uint8_t *bytes(struct gvm_buf *b)
 }
 
 #define HEADER(flags, qd, an, ns, ar) "\x12\x34" flags "\0" qd "\0" an "\0" ns "\0" ar
-#define PLAIN HEADER("\1\0", "\1", "\0", "\0", "\0")
-#define WITH_OPT HEADER("\1\0", "\1", "\0", "\0", "\1")
-#define NAME "\3ApI\7eXample\3com\0"
-#define A_IN "\0\1\0\1"
-#define OPT "\0\0\x29\x04\xd0\0\0\0\0\0\0"
+#define PLAIN                         HEADER("\1\0", "\1", "\0", "\0", "\0")
+#define WITH_OPT                      HEADER("\1\0", "\1", "\0", "\0", "\1")
+#define NAME                          "\3ApI\7eXample\3com\0"
+#define A_IN                          "\0\1\0\1"
+#define OPT                           "\0\0\x29\x04\xd0\0\0\0\0\0\0"
 
 static struct gvm_dns_question q;
 
@@ -46,7 +46,9 @@ static void test_questions(void **state)
     assert_true(q.edns);
     assert_int_equal(q.qtype, GVM_DNS_AAAA);
     /* EDNS with two options, DO bit. */
-    assert_int_equal(parse(GVM_STR(WITH_OPT NAME A_IN "\0\0\x29\x10\0\0\0\x80\0\0\x0e\0\x0a\0\2xy\0\x0c\0\4\0\0\0\0")), 0);
+    assert_int_equal(parse(GVM_STR(WITH_OPT NAME A_IN
+                                   "\0\0\x29\x10\0\0\0\x80\0\0\x0e\0\x0a\0\2xy\0\x0c\0\4\0\0\0\0")),
+                     0);
     /* AD and CD bits are usual, the root is a name. */
     assert_int_equal(parse(GVM_STR(HEADER("\1\x30", "\1", "\0", "\0", "\0") "\0\0\2\0\1")), 0);
     assert_string_equal(q.name, "");
@@ -80,18 +82,22 @@ static void test_refused(void **state)
         {"OPT with a name", GVM_STR(WITH_OPT NAME A_IN "\1a\0\0\x29\x04\xd0\0\0\0\0\0\0")},
         {"EDNS version 1", GVM_STR(WITH_OPT NAME A_IN "\0\0\x29\x04\xd0\0\1\0\0\0\0")},
         {"OPT length", GVM_STR(WITH_OPT NAME A_IN "\0\0\x29\x04\xd0\0\0\0\0\0\4")},
-        {"OPT option over the end", GVM_STR(WITH_OPT NAME A_IN "\0\0\x29\x04\xd0\0\0\0\0\0\5\0\x0a\0\2x")},
+        {"OPT option over the end",
+         GVM_STR(WITH_OPT NAME A_IN "\0\0\x29\x04\xd0\0\0\0\0\0\5\0\x0a\0\2x")},
         {"OPT option cut", GVM_STR(WITH_OPT NAME A_IN "\0\0\x29\x04\xd0\0\0\0\0\0\3\0\x0a\0")},
         {"pointer", GVM_STR(PLAIN "\xc0\x0c" A_IN)},
         {"pointer behind a label", GVM_STR(PLAIN "\3api\xc0\x0c" A_IN)},
         {"reserved label type", GVM_STR(PLAIN "\x80x\0" A_IN)},
         {"EDNS label type", GVM_STR(PLAIN "\x41\1\0" A_IN)},
-        {"label of 64", GVM_STR(PLAIN "\x40" "0123456789012345678901234567890123456789012345678901234567890123\0" A_IN)},
+        {"label of 64",
+         GVM_STR(PLAIN "\x40"
+                       "0123456789012345678901234567890123456789012345678901234567890123\0" A_IN)},
         {"label over the end", GVM_STR(PLAIN "\x09short\0")},
         {"no root label", GVM_STR(PLAIN "\3api")},
         {"no type", GVM_STR(PLAIN NAME)},
         {"half a class", GVM_STR(PLAIN NAME "\0\1\0")},
-        {"not UTF-8", GVM_STR(PLAIN "\3a\xff" "b\0" A_IN)},
+        {"not UTF-8", GVM_STR(PLAIN "\3a\xff"
+                                    "b\0" A_IN)},
         {"UTF-8", GVM_STR(PLAIN "\2\xc3\xbc\0" A_IN)},
         {"NUL in a label", GVM_STR(PLAIN "\3a\0b\0" A_IN)},
         {"dot in a label", GVM_STR(PLAIN "\3a.b\0" A_IN)},
@@ -140,8 +146,9 @@ static void test_answer(void **state)
     gvm_buf_init(&out, 512);
     assert_int_equal(parse(query), 0);
     assert_int_equal(gvm_dns_answer(query, &q, GVM_DNS_NOERROR, &v4, 1, 60, &out), 0);
-    static const char want[] = "\x12\x34\x85\x80\0\1\0\1\0\0\0\1" NAME A_IN
-        "\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4\xc6\x12\1\1" "\0\0\x29\x04\xd0\0\0\0\0\0\0";
+    static const char want[] =
+        "\x12\x34\x85\x80\0\1\0\1\0\0\0\1" NAME A_IN "\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4\xc6\x12\1\1"
+        "\0\0\x29\x04\xd0\0\0\0\0\0\0";
     assert_int_equal(out.len, sizeof want - 1);
     assert_memory_equal(bytes(&out), want, out.len);
     gvm_buf_reset(&out);
@@ -149,7 +156,8 @@ static void test_answer(void **state)
     assert_int_equal(bytes(&out)[3], 0x83);
     assert_int_equal(out.len, q.question_end + 11);
     gvm_buf_reset(&out);
-    assert_int_equal(gvm_dns_answer(query, &q, GVM_DNS_NOERROR, (struct gvm_ip[]){v6, v4}, 2, 1, &out), 0);
+    assert_int_equal(
+        gvm_dns_answer(query, &q, GVM_DNS_NOERROR, (struct gvm_ip[]){v6, v4}, 2, 1, &out), 0);
     assert_int_equal(out.len, q.question_end + 28 + 16 + 11);
 
     /* No room: all or nothing. */
@@ -161,7 +169,8 @@ static void test_answer(void **state)
     struct gvm_ip none = {0};
     gvm_buf_reset(&out);
     assert_int_equal(gvm_dns_answer(query, &q, GVM_DNS_NOERROR, &none, 1, 60, &out), -EINVAL);
-    assert_int_equal(gvm_dns_answer((struct gvm_str){query.p, 13}, &q, 0, NULL, 0, 60, &out), -EINVAL);
+    assert_int_equal(gvm_dns_answer((struct gvm_str){query.p, 13}, &q, 0, NULL, 0, 60, &out),
+                     -EINVAL);
     assert_int_equal(out.len, 0);
     gvm_buf_done(&small);
     gvm_buf_done(&out);
@@ -176,7 +185,8 @@ static void test_formerr(void **state)
     assert_memory_equal(bytes(&out), "\x12\x34\x81\x81\0\0\0\0\0\0\0\0", 12);
     gvm_buf_reset(&out);
     assert_int_equal(gvm_dns_formerr(GVM_STR("\x12\x34\1\0\0\1\0\0\0\0\0"), &out), -EINVAL);
-    assert_int_equal(gvm_dns_formerr(GVM_STR(HEADER("\x81\0", "\1", "\0", "\0", "\0")), &out), -EINVAL);
+    assert_int_equal(gvm_dns_formerr(GVM_STR(HEADER("\x81\0", "\1", "\0", "\0", "\0")), &out),
+                     -EINVAL);
     assert_int_equal(out.len, 0);
     gvm_buf_done(&out);
 }
@@ -184,8 +194,9 @@ static void test_formerr(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_questions), cmocka_unit_test(test_refused), cmocka_unit_test(test_long_names),
-        cmocka_unit_test(test_answer),    cmocka_unit_test(test_formerr),
+        cmocka_unit_test(test_questions),  cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_long_names), cmocka_unit_test(test_answer),
+        cmocka_unit_test(test_formerr),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

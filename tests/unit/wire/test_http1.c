@@ -21,7 +21,7 @@ static int request(const char *text, size_t n, struct gvm_err *err)
     return gvm_http1_request((struct gvm_str){copy + 1, n}, &head, err);
 }
 
-#define REQ(text) request(text, sizeof(text) - 1, NULL)
+#define REQ(text)          request(text, sizeof(text) - 1, NULL)
 #define RESP(method, text) gvm_http1_response(GVM_STR(text), gvm_str(method), &head, NULL)
 
 struct vector {
@@ -55,13 +55,17 @@ static const struct vector vectors[] = {
     {"CL.TE", P H "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", false},
     {"TE.CL", P H "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n", false},
     {"TE.TE", P H "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", false},
-    {"TE.TE identity", P H "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n", false},
+    {"TE.TE identity", P H "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n",
+     false},
     {"xchunked", P H "Transfer-Encoding: xchunked\r\n\r\n", false},
     {"gzip, chunked", P H "Transfer-Encoding: gzip, chunked\r\n\r\n", false},
     {"chunked, identity", P H "Transfer-Encoding: chunked, identity\r\n\r\n", false},
     {"chunked;q", P H "Transfer-Encoding: chunked;q=1\r\n\r\n", false},
     {"quoted chunked", P H "Transfer-Encoding: \"chunked\"\r\n\r\n", false},
-    {"vertical tab chunked", P H "Transfer-Encoding: \x0b" "chunked\r\n\r\n", false},
+    {"vertical tab chunked",
+     P H "Transfer-Encoding: \x0b"
+         "chunked\r\n\r\n",
+     false},
     {"empty TE", P H "Transfer-Encoding:\r\n\r\n", false},
     {"space before colon", P H "Transfer-Encoding : chunked\r\n\r\n", false},
     {"tab before colon", P H "Content-Length\t: 5\r\n\r\n", false},
@@ -76,8 +80,14 @@ static const struct vector vectors[] = {
     {"bare CR in a value", G H "X: a\rb\r\n\r\n", false},
     {"bare CR as line end", G "Host: a.example\rX: y\r\n\r\n", false},
     {"CR CR LF", G "Host: a.example\r\r\n\r\n", false},
-    {"control in a value", G H "X: a\x01" "b\r\n\r\n", false},
-    {"DEL in a value", G H "X: a\x7f" "b\r\n\r\n", false},
+    {"control in a value",
+     G H "X: a\x01"
+         "b\r\n\r\n",
+     false},
+    {"DEL in a value",
+     G H "X: a\x7f"
+         "b\r\n\r\n",
+     false},
     {"tab in a value", G H "X: a\tb\r\n\r\n", true},
     {"obs-text in a value", G H "X: \xc3\xa9\r\n\r\n", true},
     {"empty value", G H "X:\r\n\r\n", true},
@@ -127,12 +137,19 @@ static const struct vector vectors[] = {
     {"no scheme", "GET ://a.example/x HTTP/1.1\r\n" H "\r\n", false},
     {"CONNECT", "CONNECT a.example:443 HTTP/1.1\r\n" H "\r\n", true},
     {"CONNECT to a path", "CONNECT / HTTP/1.1\r\n" H "\r\n", false},
+    {"CONNECT with length 0", "CONNECT a.example:443 HTTP/1.1\r\n" H "Content-Length: 0\r\n\r\n",
+     true},
+    {"CONNECT with a body", "CONNECT a.example:443 HTTP/1.1\r\n" H "Content-Length: 3\r\n\r\n",
+     false},
+    {"CONNECT chunked", "CONNECT a.example:443 HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n",
+     false},
     {"expect", P H "Expect: 100-Continue\r\n\r\n", true},
     {"odd expect", P H "Expect: y 100-continue\r\n\r\n", false},
     {"two expects", P H "Expect: 100-continue\r\nExpect: 100-continue\r\n\r\n", false},
     {"connection list", G H "Connection: keep-alive, X-Y\r\n\r\n", true},
     {"connection drops host", G H "Connection: host\r\n\r\n", false},
-    {"connection drops length", P H "Content-Length: 5\r\nConnection: close, Content-Length\r\n\r\n", false},
+    {"connection drops length",
+     P H "Content-Length: 5\r\nConnection: close, Content-Length\r\n\r\n", false},
     {"connection no token", G H "Connection: a b\r\n\r\n", false},
 };
 
@@ -174,9 +191,12 @@ static void test_prefixes(void **state)
 
 static void test_request_parts(void **state)
 {
-    assert_int_equal(REQ("PUT /a?b HTTP/1.1\r\nHost:  A.example:81\t\r\nX-Y: \t v w \r\nx-y:2\r\n"
-                         "Connection: Upgrade , close\r\nUpgrade: websocket\r\nExpect: 100-continue\r\n"
-                         "Content-Length: 12\r\n\r\n"), 1);
+    assert_int_equal(
+        REQ("PUT /a?b HTTP/1.1\r\nHost:  A.example:81\t\r\nX-Y: \t v w \r\nx-y:2\r\n"
+            "Connection: Upgrade , close\r\nUpgrade: websocket\r\nExpect: 100-continue\r\n"
+            "Content-Length: 12\r\n\r\n"),
+        1);
+    assert_false(head.upgrade); /* it has a body */
     assert_false(head.response);
     assert_int_equal(head.minor, 1);
     assert_true(gvm_str_eqz(head.method, "PUT"));
@@ -191,7 +211,11 @@ static void test_request_parts(void **state)
     assert_int_equal(head.content_length, 12);
     assert_false(head.keep_alive);
     assert_true(head.expect_continue);
+
+    assert_int_equal(REQ(G H "Connection: x, upgrade\r\nUpgrade: websocket\r\n\r\n"), 1);
     assert_true(head.upgrade);
+    assert_int_equal(REQ(G H "Upgrade: websocket\r\n\r\n"), 1);
+    assert_false(head.upgrade);
 
     assert_int_equal(REQ("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\nUpgrade: x\r\n\r\n"), 1);
     assert_true(head.keep_alive);
@@ -222,23 +246,28 @@ static void test_responses(void **state)
         {"GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", 1, GVM_BODY_CHUNKED, true},
         {"GET", "HTTP/1.1 200 OK\r\n\r\n", 1, GVM_BODY_CLOSE, false},
         {"GET", "HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\n", 1, GVM_BODY_LENGTH, false},
-        {"GET", "HTTP/1.0 200 OK\r\nContent-Length: 3\r\nConnection: keep-alive\r\n\r\n", 1, GVM_BODY_LENGTH, true},
+        {"GET", "HTTP/1.0 200 OK\r\nContent-Length: 3\r\nConnection: keep-alive\r\n\r\n", 1,
+         GVM_BODY_LENGTH, true},
         {"HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", 1, GVM_BODY_NONE, true},
         {"HEAD", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", 1, GVM_BODY_NONE, true},
         {"GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\n\r\n", 1, GVM_BODY_NONE, true},
         {"GET", "HTTP/1.1 204 No Content\r\n\r\n", 1, GVM_BODY_NONE, true},
         {"GET", "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", 1, GVM_BODY_NONE, true},
         {"GET", "HTTP/1.1 204 No Content\r\nContent-Length: 3\r\n\r\n", 1, GVM_BODY_NONE, false},
-        {"GET", "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", 1, GVM_BODY_NONE, false},
+        {"GET", "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", 1, GVM_BODY_NONE,
+         false},
         {"GET", "HTTP/1.1 100 Continue\r\n\r\n", 1, GVM_BODY_NONE, true},
-        {"GET", "HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n", 1, GVM_BODY_NONE, true},
+        {"GET", "HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n", 1,
+         GVM_BODY_NONE, true},
         {"CONNECT", "HTTP/1.1 200 OK\r\n\r\n", 1, GVM_BODY_NONE, true},
         {"CONNECT", "HTTP/1.1 407 No\r\nContent-Length: 3\r\n\r\n", 1, GVM_BODY_LENGTH, true},
         {"GET", "HTTP/1.1 999 Denied\r\nContent-Length: 0\r\n\r\n", 1, GVM_BODY_LENGTH, true},
-        {"GET", "HTTP/1.1 200 OK\r\nHost: x y\r\nExpect: z\r\nContent-Length: 0\r\n\r\n", 1, GVM_BODY_LENGTH, true},
+        {"GET", "HTTP/1.1 200 OK\r\nHost: x y\r\nExpect: z\r\nContent-Length: 0\r\n\r\n", 1,
+         GVM_BODY_LENGTH, true},
         {"GET", "HTTP/1.1 200 \xc3\xa9\r\nContent-Length: 0\r\n\r\n", 1, GVM_BODY_LENGTH, true},
         {"GET", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n", -EINVAL, 0, 0},
-        {"GET", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", -EINVAL, 0, 0},
+        {"GET", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+         -EINVAL, 0, 0},
         {"GET", "HTTP/1.1 200 OK\nContent-Length: 3\n\n", -EINVAL, 0, 0},
         {"GET", "HTTP/1.1 20 OK\r\n\r\n", -EINVAL, 0, 0},
         {"GET", "HTTP/1.1 2000 OK\r\n\r\n", -EINVAL, 0, 0},
@@ -261,7 +290,9 @@ static void test_responses(void **state)
         if (head.body != rows[i].body || head.keep_alive != rows[i].keep)
             fail_msg("%s: body %d keep %d", rows[i].text, (int)head.body, head.keep_alive);
         for (size_t k = 0; k < strlen(rows[i].text); k++)
-            assert_int_equal(gvm_http1_response((struct gvm_str){rows[i].text, k}, GVM_STR("GET"), &head, NULL), 0);
+            assert_int_equal(
+                gvm_http1_response((struct gvm_str){rows[i].text, k}, GVM_STR("GET"), &head, NULL),
+                0);
     }
     assert_int_equal(RESP("HEAD", "HTTP/1.1 404 Not  Found\r\nContent-Length: 3\r\n\r\nGET"), 1);
     assert_int_equal(head.status, 404);
@@ -283,7 +314,8 @@ static void test_limits(void **state)
     memcpy(text + n, "Z: z\r\n\r\n", 8);
     assert_int_equal(request(text, n + 8, NULL), -EINVAL);
 
-    /* A head of exactly the maximum is taken, one byte more is not, and one that never ends neither. */
+    /* A head of exactly the maximum is taken, one byte more is not, and one that never ends
+     * neither. */
     n = (size_t)snprintf(text, sizeof text, "%sX: ", G H);
     memset(text + n, 'a', sizeof text - n);
     memcpy(text + GVM_MAX_HEAD - 4, "\r\n\r\n", 4);
@@ -308,8 +340,9 @@ static void test_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_vectors),   cmocka_unit_test(test_prefixes), cmocka_unit_test(test_request_parts),
-        cmocka_unit_test(test_responses), cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_vectors),       cmocka_unit_test(test_prefixes),
+        cmocka_unit_test(test_request_parts), cmocka_unit_test(test_responses),
+        cmocka_unit_test(test_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

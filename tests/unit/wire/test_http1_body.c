@@ -25,7 +25,8 @@ static int feed(enum gvm_body_kind kind, uint64_t length, struct gvm_str text, s
         while (r == 0 && in.n > 0) {
             r = gvm_http1_body_feed(&b, &in, &payload, NULL);
             if (r >= 0) {
-                assert_true(payload.n == 0 || (payload.p >= copy && payload.p + payload.n <= copy + n));
+                assert_true(payload.n == 0 ||
+                            (payload.p >= copy && payload.p + payload.n <= copy + n));
                 assert_int_equal(gvm_buf_adds(out, payload), 0);
             }
         }
@@ -62,6 +63,8 @@ static const struct row chunked[] = {
     {"0005\r\nhello\r\n0\r\n\r\n", "hello", 1, ""},
     {"5;x=y\r\nhello\r\n0;z\r\n\r\n", "hello", 1, ""},
     {"5;x=\"a;b\"\r\nhello\r\n0\r\n\r\n", "hello", 1, ""},
+    {"5;x=\"\\\"\t\";y;z=1\r\nhello\r\n0\r\n\r\n", "hello", 1, ""},
+    {"0\r\nContent-Lengt: 3\r\nContent-Length-: 3\r\nX-Content-Length: 3\r\n\r\n", "", 1, ""},
     {"1\r\n\r\r\n1\r\n\n\r\n0\r\n\r\n", "\r\n", 1, ""},
     {"0\r\nX: y\r\nZ:\r\n\r\nrest", "", 1, "rest"},
     {"5\r\nhel", "hel", 0, ""},
@@ -88,6 +91,15 @@ static const struct row chunked[] = {
     {";x\r\nhello\r\n0\r\n\r\n", NULL, -EINVAL, NULL},
     {"5;x\ny\r\nhello\r\n0\r\n\r\n", NULL, -EINVAL, NULL},
     {"5;x\ry\r\nhello\r\n0\r\n\r\n", NULL, -EINVAL, NULL},
+    {"5;\r\nhello\r\n0\r\n\r\n", NULL, -EINVAL, NULL},
+    {"5;=y\r\nhello\r\n0\r\n\r\n", NULL, -EINVAL, NULL},
+    {"5;x=\r\nhello\r\n0\r\n\r\n", NULL, -EINVAL, NULL},
+    {"5;x=;y\r\nhello\r\n0\r\n\r\n", NULL, -EINVAL, NULL},
+    {"5;x=\"y\r\nhello\r\n0\r\n\r\n", NULL, -EINVAL, NULL},
+    {"5;x=\"y\"z\r\nhello\r\n0\r\n\r\n", NULL, -EINVAL, NULL},
+    {"5;x=\"\\\r\"\r\nhello\r\n0\r\n\r\n", NULL, -EINVAL, NULL},
+    {"5; x=y\r\nhello\r\n0\r\n\r\n", NULL, -EINVAL, NULL},
+    {"5;x\xff\r\nhello\r\n0\r\n\r\n", NULL, -EINVAL, NULL},
     {"5;\x01\r\nhello\r\n0\r\n\r\n", NULL, -EINVAL, NULL},
     {"8000000000000000\r\nx", NULL, -EINVAL, NULL},
     {"ffffffffffffffffff\r\nx", NULL, -EINVAL, NULL},
@@ -97,6 +109,8 @@ static const struct row chunked[] = {
     {"0\r\nX: y\n\r\n", NULL, -EINVAL, NULL},
     {"0\r\nX: y\r\n z\r\n\r\n", NULL, -EINVAL, NULL},
     {"0\r\nX : y\r\n\r\n", NULL, -EINVAL, NULL},
+    {"0\r\nX: y\r\ncontent-LENGTH: 3\r\n\r\n", NULL, -EINVAL, NULL},
+    {"0\r\nTransfer-Encoding: chunked\r\n\r\n", NULL, -EINVAL, NULL},
     {"0\r\nX\r\n\r\n", NULL, -EINVAL, NULL},
     {"0\r\nX: \x01\r\n\r\n", NULL, -EINVAL, NULL},
     {"0\r\nGET / HTTP/1.1\r\n\r\n", NULL, -EINVAL, NULL},
@@ -124,7 +138,8 @@ static void test_chunked(void **state)
     struct gvm_buf out;
     size_t used;
     gvm_buf_init(&out, 10);
-    assert_int_equal(feed(GVM_BODY_CHUNKED, 0, GVM_STR("7fffffffffffffff\r\nx"), 3, &out, &used), 0);
+    assert_int_equal(feed(GVM_BODY_CHUNKED, 0, GVM_STR("7fffffffffffffff\r\nx"), 3, &out, &used),
+                     0);
     gvm_buf_done(&out);
 }
 
@@ -138,9 +153,12 @@ static void test_line_limits(void **state)
         const char *back;
         int r;
     } rows[] = {
-        {"5;", 200, 'x', "\r\nhello\r\n0\r\n\r\n", 1},  {"5;", 300, 'x', "\r\nhello\r\n0\r\n\r\n", -EINVAL},
-        {"", 200, '0', "5\r\nhello\r\n0\r\n\r\n", 1},   {"", 300, '0', "5\r\nhello\r\n0\r\n\r\n", -EINVAL},
-        {"0\r\nX:", 8000, 'y', "\r\n\r\n", 1},          {"0\r\nX:", 9000, 'y', "\r\n\r\n", -EINVAL},
+        {"5;", 200, 'x', "\r\nhello\r\n0\r\n\r\n", 1},
+        {"5;", 300, 'x', "\r\nhello\r\n0\r\n\r\n", -EINVAL},
+        {"", 200, '0', "5\r\nhello\r\n0\r\n\r\n", 1},
+        {"", 300, '0', "5\r\nhello\r\n0\r\n\r\n", -EINVAL},
+        {"0\r\nX:", 8000, 'y', "\r\n\r\n", 1},
+        {"0\r\nX:", 9000, 'y', "\r\n\r\n", -EINVAL},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         size_t n = strlen(rows[i].front);
@@ -152,7 +170,8 @@ static void test_line_limits(void **state)
         struct gvm_buf out;
         size_t used;
         gvm_buf_init(&out, 100);
-        assert_int_equal(feed(GVM_BODY_CHUNKED, 0, (struct gvm_str){text, n}, 777, &out, &used), rows[i].r);
+        assert_int_equal(feed(GVM_BODY_CHUNKED, 0, (struct gvm_str){text, n}, 777, &out, &used),
+                         rows[i].r);
         gvm_buf_done(&out);
     }
     /* Many trailers are bounded together. */
@@ -163,7 +182,8 @@ static void test_line_limits(void **state)
     struct gvm_buf out;
     size_t used;
     gvm_buf_init(&out, 100);
-    assert_int_equal(feed(GVM_BODY_CHUNKED, 0, (struct gvm_str){text, n}, 777, &out, &used), -EINVAL);
+    assert_int_equal(feed(GVM_BODY_CHUNKED, 0, (struct gvm_str){text, n}, 777, &out, &used),
+                     -EINVAL);
     gvm_buf_done(&out);
 }
 

@@ -47,34 +47,78 @@ static void check_fixed_point(struct result *first)
 
 static const char *const rows[][2] = {
     /* as they are */
-    {"/", "/"}, {"/admin", "/admin"}, {"/a/b/", "/a/b/"}, {"", "/"},
+    {"/", "/"},
+    {"/admin", "/admin"},
+    {"/a/b/", "/a/b/"},
+    {"", "/"},
     {"/~user/a-b_c.d!$&'()*+,;=:@", "/~user/a-b_c.d!$&'()*+,;=:@"},
-    {"/.well-known/x", "/.well-known/x"}, {"/...", "/..."}, {"/a..b", "/a..b"}, {"/.git", "/.git"},
-    {"/a.", "/a."}, {"/a/..x", "/a/..x"},
+    {"/.well-known/x", "/.well-known/x"},
+    {"/...", "/..."},
+    {"/a..b", "/a..b"},
+    {"/.git", "/.git"},
+    {"/a.", "/a."},
+    {"/a/..x", "/a/..x"},
     /* re-spellings of /admin (attacks N21, P6, T-S1..S11) */
-    {"///admin", "/admin"}, {"////admin", "/admin"}, {"/./admin", "/admin"}, {"/foo/../admin", "/admin"},
-    {"/public/../admin", "/admin"}, {"/../admin", "/admin"}, {"/../../../admin", "/admin"},
-    {"/public/%2e%2e/admin", "/admin"}, {"/public/%2E%2E/admin", "/admin"},
-    {"/public/.%2e/admin", "/admin"}, {"/public/%252e%252e/admin", "/admin"},
-    {"/public/%25252e%25252E/admin", "/admin"}, {"/public/%2525252525252e./admin", "/admin"},
-    {"/public/%25%32%65%252%65/admin", "/admin"}, {"/public/%25%32%35%32%65./admin", "/admin"},
-    {"/public/..;/admin", "/admin"}, {"/public/..;a=b;c/admin", "/admin"}, {"/.;/admin", "/admin"},
-    {"/public/%2e%2e;x/admin", "/admin"}, {"/%61dmin", "/admin"}, {"/%2561dmin", "/admin"},
-    {"/%61%64%6D%69%6e", "/admin"}, {"/%25%36%31dmin", "/admin"},
-    {"/public\\..\\admin", "/admin"}, {"\\admin", "/admin"}, {"/\\admin", "/admin"},
-    {"/x//..//admin", "/admin"}, {"/%7Ex/../admin", "/admin"},
-    {"/admin/.", "/admin/"}, {"/admin/x/..", "/admin/"}, {"/admin//", "/admin/"}, {"/admin/./", "/admin/"},
-    {"/%ff/%2e%2e/admin", "/admin"}, {"/%FF/../admin", "/admin"},
-    {"/a/..", "/"}, {"/..", "/"}, {"/.", "/"}, {"/a/../..", "/"}, {"//", "/"},
+    {"///admin", "/admin"},
+    {"////admin", "/admin"},
+    {"/./admin", "/admin"},
+    {"/foo/../admin", "/admin"},
+    {"/public/../admin", "/admin"},
+    {"/../admin", "/admin"},
+    {"/../../../admin", "/admin"},
+    {"/public/%2e%2e/admin", "/admin"},
+    {"/public/%2E%2E/admin", "/admin"},
+    {"/public/.%2e/admin", "/admin"},
+    {"/public/%252e%252e/admin", "/admin"},
+    {"/public/%25252e%25252E/admin", "/admin"},
+    {"/public/%2525252525252e./admin", "/admin"},
+    {"/public/%25%32%65%252%65/admin", "/admin"},
+    {"/public/%25%32%35%32%65./admin", "/admin"},
+    {"/public/..;/admin", "/admin"},
+    {"/public/..;a=b;c/admin", "/admin"},
+    {"/.;/admin", "/admin"},
+    {"/public/%2e%2e;x/admin", "/admin"},
+    {"/%61dmin", "/admin"},
+    {"/%2561dmin", "/admin"},
+    {"/%61%64%6D%69%6e", "/admin"},
+    {"/%25%36%31dmin", "/admin"},
+    {"/public\\..\\admin", "/admin"},
+    {"\\admin", "/admin"},
+    {"/\\admin", "/admin"},
+    {"/x//..//admin", "/admin"},
+    {"/%7Ex/../admin", "/admin"},
+    {"/admin/.", "/admin/"},
+    {"/admin/x/..", "/admin/"},
+    {"/admin//", "/admin/"},
+    {"/admin/./", "/admin/"},
+    {"/%ff/%2e%2e/admin", "/admin"},
+    {"/%FF/../admin", "/admin"},
+    {"/a/..", "/"},
+    {"/..", "/"},
+    {"/.", "/"},
+    {"/a/../..", "/"},
+    {"//", "/"},
     /* what stays escaped, in upper case */
-    {"/projects/group%2fname", "/projects/group%2Fname"}, {"/@scope%2fname", "/@scope%2Fname"},
-    {"/job/feature%252Fbar", "/job/feature%252Fbar"}, {"/job/feature%252fbar", "/job/feature%252fbar"},
-    {"/%ff%fe", "/%FF%FE"}, {"/a%20b", "/a%20b"}, {"/a%3ab%40c", "/a%3Ab%40c"}, {"/100%25", "/100%25"},
-    {"/%2525", "/%25"}, {"/%25zz", "/%25zz"}, {"/a%5Cb", "/a%5Cb"}, {"/a%3Bb", "/a%3Bb"},
-    {"/%c3%a9", "/%C3%A9"}, {"/%e2%82%ac", "/%E2%82%AC"}, {"/%C0la", "/%C0la"},
+    {"/projects/group%2fname", "/projects/group%2Fname"},
+    {"/@scope%2fname", "/@scope%2Fname"},
+    {"/job/feature%252Fbar", "/job/feature%252Fbar"},
+    {"/job/feature%252fbar", "/job/feature%252fbar"},
+    {"/%ff%fe", "/%FF%FE"},
+    {"/a%20b", "/a%20b"},
+    {"/a%3ab%40c", "/a%3Ab%40c"},
+    {"/100%25", "/100%25"},
+    {"/%2525", "/%25"},
+    {"/%25zz", "/%25zz"},
+    {"/a%5Cb", "/a%5Cb"},
+    {"/a%3Bb", "/a%3Bb"},
+    {"/%c3%a9", "/%C3%A9"},
+    {"/%e2%82%ac", "/%E2%82%AC"},
+    {"/%C0la", "/%C0la"},
     /* what must be escaped and was not */
-    {"/\xc3\xa9", "/%C3%A9"}, {"/a\"b<c>d^e`f{g|h}", "/a%22b%3Cc%3Ed%5Ee%60f%7Bg%7Ch%7D"},
-    {"/%7b%7D", "/%7B%7D"}, {"/[x]", "/%5Bx%5D"},
+    {"/\xc3\xa9", "/%C3%A9"},
+    {"/a\"b<c>d^e`f{g|h}", "/a%22b%3Cc%3Ed%5Ee%60f%7Bg%7Ch%7D"},
+    {"/%7b%7D", "/%7B%7D"},
+    {"/[x]", "/%5Bx%5D"},
 };
 
 static void test_rows(void **state)
@@ -85,7 +129,8 @@ static void test_rows(void **state)
         if (res.r != 0)
             fail_msg("\"%s\" refused", rows[i][0]);
         if (strcmp(gvm_buf_cstr(&res.path), rows[i][1]) != 0)
-            fail_msg("\"%s\" is \"%s\", should be \"%s\"", rows[i][0], gvm_buf_cstr(&res.path), rows[i][1]);
+            fail_msg("\"%s\" is \"%s\", should be \"%s\"", rows[i][0], gvm_buf_cstr(&res.path),
+                     rows[i][1]);
         assert_false(res.has_query);
         check_fixed_point(&res);
         done(&res);
@@ -96,19 +141,64 @@ static void test_refused(void **state)
 {
     static const char *const bad[] = {
         /* dot segments that only a server behind us would see */
-        "/public/..%2f..%2fadmin", "/public/..%2Fadmin", "/public/%2e%2e%2fadmin", "/public/..%5cadmin",
-        "/public/..%252fadmin", "/public/..%25252fadmin", "/public/..%255cadmin", "/x%2f..", "/x%2f.%2fy",
-        "/x%2f%2e%2e%2fy", "/..%3bx", "/..%3b%2fadmin", "/public/..%253b/admin", "/a%5c..%5cb",
-        "/public/%25%32%66..%25%32%66admin", "/x%2f..;y", "/..%2f", "/%2f..", "/.%2fx", "/%2f.",
+        "/public/..%2f..%2fadmin",
+        "/public/..%2Fadmin",
+        "/public/%2e%2e%2fadmin",
+        "/public/..%5cadmin",
+        "/public/..%252fadmin",
+        "/public/..%25252fadmin",
+        "/public/..%255cadmin",
+        "/x%2f..",
+        "/x%2f.%2fy",
+        "/x%2f%2e%2e%2fy",
+        "/..%3bx",
+        "/..%3b%2fadmin",
+        "/public/..%253b/admin",
+        "/a%5c..%5cb",
+        "/public/%25%32%66..%25%32%66admin",
+        "/x%2f..;y",
+        "/..%2f",
+        "/%2f..",
+        "/.%2fx",
+        "/%2f.",
         /* overlong UTF-8 */
-        "/public/%c0%ae%c0%ae/admin", "/%c0%af", "/%e0%80%ae", "/%f0%80%80%ae", "/%c1%9c", "/%25c0%25ae",
+        "/public/%c0%ae%c0%ae/admin",
+        "/%c0%af",
+        "/%e0%80%ae",
+        "/%f0%80%80%ae",
+        "/%c1%9c",
+        "/%25c0%25ae",
         "/\xc0\xae",
         /* NUL and controls */
-        "/admin%00.txt", "/%0d%0aHost:x", "/%1f", "/%7f", "/%2500", "/%252500", "/%250a", "/a\x01", "/a\nb",
-        "/a b", "/a\tb", "/a\x7f",
+        "/admin%00.txt",
+        "/%0d%0aHost:x",
+        "/%1f",
+        "/%7f",
+        "/%2500",
+        "/%252500",
+        "/%250a",
+        "/a\x01",
+        "/a\nb",
+        "/a b",
+        "/a\tb",
+        "/a\x7f",
         /* broken escapes, fragments, other forms */
-        "/%", "/%2", "/%zz", "/%u002e", "/%%32%65", "/%2", "/a%g0", "/#x", "/a#", "admin", "*", "http://a/",
-        "/x?a b", "/x?a#b", "/x?\n", "/x?\x7f",
+        "/%",
+        "/%2",
+        "/%zz",
+        "/%u002e",
+        "/%%32%65",
+        "/%2",
+        "/a%g0",
+        "/#x",
+        "/a#",
+        "admin",
+        "*",
+        "http://a/",
+        "/x?a b",
+        "/x?a#b",
+        "/x?\n",
+        "/x?\x7f",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct result res;
@@ -133,10 +223,14 @@ static void test_query(void **state)
         const char *target, *path, *query;
         bool has;
     } q[] = {
-        {"/a?b=c", "/a", "b=c", true},     {"/a?", "/a", "", true},
-        {"/a?b?c", "/a", "b?c", true},     {"/x?y=/../%2e%2e/%zz\\\"<", "/x", "y=/../%2e%2e/%zz\\\"<", true},
-        {"?q", "/", "q", true},            {"/%2e%2e?x=/public/", "/", "x=/public/", true},
-        {"/a%3Fb", "/a%3Fb", "", false},   {"/x?\xc3\xa9", "/x", "\xc3\xa9", true},
+        {"/a?b=c", "/a", "b=c", true},
+        {"/a?", "/a", "", true},
+        {"/a?b?c", "/a", "b?c", true},
+        {"/x?y=/../%2e%2e/%zz\\\"<", "/x", "y=/../%2e%2e/%zz\\\"<", true},
+        {"?q", "/", "q", true},
+        {"/%2e%2e?x=/public/", "/", "x=/public/", true},
+        {"/a%3Fb", "/a%3Fb", "", false},
+        {"/x?\xc3\xa9", "/x", "\xc3\xa9", true},
     };
     for (size_t i = 0; i < sizeof q / sizeof *q; i++) {
         struct result res;
@@ -152,10 +246,20 @@ static void test_query(void **state)
 static void test_loose(void **state)
 {
     static const char *const loose[][2] = {
-        {"/admin", "/admin"}, {"/admin%2Fusers", "/admin/users"}, {"/admin%5Cusers", "/admin/users"},
-        {"/admin%252Fusers", "/admin/users"}, {"/admin;x/users;y=z", "/admin/users"}, {"/;x/admin", "/admin"},
-        {"/a%40b%3Ac", "/a@b:c"}, {"/%2Fadmin", "/admin"}, {"/a%20b", "/a%20b"}, {"/%FF", "/%FF"},
-        {"/admin%2F", "/admin/"}, {"/100%25", "/100%25"}, {"/admin%3Bx", "/admin"}, {"/%2F", "/"},
+        {"/admin", "/admin"},
+        {"/admin%2Fusers", "/admin/users"},
+        {"/admin%5Cusers", "/admin/users"},
+        {"/admin%252Fusers", "/admin/users"},
+        {"/admin;x/users;y=z", "/admin/users"},
+        {"/;x/admin", "/admin"},
+        {"/a%40b%3Ac", "/a@b:c"},
+        {"/%2Fadmin", "/admin"},
+        {"/a%20b", "/a%20b"},
+        {"/%FF", "/%FF"},
+        {"/admin%2F", "/admin/"},
+        {"/100%25", "/100%25"},
+        {"/admin%3Bx", "/admin"},
+        {"/%2F", "/"},
     };
     for (size_t i = 0; i < sizeof loose / sizeof *loose; i++) {
         struct gvm_buf out;
@@ -170,7 +274,8 @@ static void test_loose(void **state)
  * and never a way to /admin that is not /admin. */
 static void test_pieces(void **state)
 {
-    static const char *const pieces[] = {"/", "..", ".", "%2e", "%25", "2e", "%2f", "\\", ";", "a", "%5c", "%32%65"};
+    static const char *const pieces[] = {"/",   "..", ".", "%2e", "%25", "2e",
+                                         "%2f", "\\", ";", "a",   "%5c", "%32%65"};
     enum { N = sizeof pieces / sizeof *pieces, DEPTH = 5 };
     unsigned accepted = 0, total = 1;
     for (int i = 0; i < DEPTH; i++)
@@ -252,8 +357,9 @@ static void test_no_room(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows),  cmocka_unit_test(test_refused), cmocka_unit_test(test_query),
-        cmocka_unit_test(test_loose), cmocka_unit_test(test_pieces),  cmocka_unit_test(test_long),
+        cmocka_unit_test(test_rows),    cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_query),   cmocka_unit_test(test_loose),
+        cmocka_unit_test(test_pieces),  cmocka_unit_test(test_long),
         cmocka_unit_test(test_no_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

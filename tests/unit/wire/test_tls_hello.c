@@ -110,13 +110,29 @@ static void test_names(void **state)
         struct gvm_str name;
         int r;
     } rows[] = {
-        {{"a.example", 9}, 1},           {{"a.example.", 10}, 1},       {{"A_b.example", 11}, 1},
-        {{"127.0.0.1", 9}, 1},           {{"xn--bcher-kva.example", 21}, 1},
-        {{"", 0}, -EINVAL},              {{".", 1}, -EINVAL},           {{"..", 2}, -EINVAL},
-        {{"a..b", 4}, -EINVAL},          {{"evil\0.good.com", 14}, -EINVAL}, {{"good.com\0", 9}, -EINVAL},
-        {{"a\r\nb", 4}, -EINVAL},        {{"::1", 3}, -EINVAL},         {{"[::1]", 5}, -EINVAL},
-        {{"a.example:443", 13}, -EINVAL}, {{"x@a.example", 11}, -EINVAL}, {{"b\xc3\xbc" "cher.example", 15}, -EINVAL},
-        {{"a b", 3}, -EINVAL},           {{"*.example", 9}, -EINVAL},   {{"1.2.3.4.5", 9}, -EINVAL},
+        {{"a.example", 9}, 1},
+        {{"a.example.", 10}, 1},
+        {{"A_b.example", 11}, 1},
+        {{"127.0.0.1", 9}, 1},
+        {{"xn--bcher-kva.example", 21}, 1},
+        {{"", 0}, -EINVAL},
+        {{".", 1}, -EINVAL},
+        {{"..", 2}, -EINVAL},
+        {{"a..b", 4}, -EINVAL},
+        {{"evil\0.good.com", 14}, -EINVAL},
+        {{"good.com\0", 9}, -EINVAL},
+        {{"a\r\nb", 4}, -EINVAL},
+        {{"::1", 3}, -EINVAL},
+        {{"[::1]", 5}, -EINVAL},
+        {{"a.example:443", 13}, -EINVAL},
+        {{"x@a.example", 11}, -EINVAL},
+        {{"b\xc3\xbc"
+          "cher.example",
+          15},
+         -EINVAL},
+        {{"a b", 3}, -EINVAL},
+        {{"*.example", 9}, -EINVAL},
+        {{"1.2.3.4.5", 9}, -EINVAL},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct fixture f;
@@ -166,8 +182,12 @@ static void test_malformed_extensions(void **state)
     }
     /* Twice the same extension; a header cut off; a length over the end. */
     static const struct gvm_str raw[] = {
-        {"\0\0\0\6\0\4\0\0\1a\0\0\0\6\0\4\0\0\1a", 20}, {"\0\x10\0\5\0\3\2h2\0\x10\0\5\0\3\2h2", 18},
-        {"\0", 1}, {"\0\x0a\0", 3}, {"\0\x0a\0\5\0\0", 6}, {"\0\x0a\xff\xff", 4},
+        {"\0\0\0\6\0\4\0\0\1a\0\0\0\6\0\4\0\0\1a", 20},
+        {"\0\x10\0\5\0\3\2h2\0\x10\0\5\0\3\2h2", 18},
+        {"\0", 1},
+        {"\0\x0a\0", 3},
+        {"\0\x0a\0\5\0\0", 6},
+        {"\0\x0a\xff\xff", 4},
     };
     for (size_t i = 0; i < sizeof raw / sizeof *raw; i++) {
         struct fixture f;
@@ -187,16 +207,26 @@ static void test_hostile_bytes(void **state)
         uint8_t v;
         int r;
     } rows[] = {
-        {"alert", 0, 21, -EINVAL},          {"application data", 0, 23, -EINVAL},
-        {"SSLv2", 0, 0x80, -EINVAL},        {"plain HTTP", 0, 'G', -EINVAL},
-        {"version 2", 1, 2, -EINVAL},       {"record of 64 KB", 3, 0xff, -EINVAL},
-        {"ServerHello", 5, 2, -EINVAL},     {"HelloRequest", 5, 0, -EINVAL},
-        {"16 MB hello", 6, 0xff, -E2BIG},   {"hello of 32 KB", 7, 0x80, -E2BIG},
-        {"hello version", 9, 4, -EINVAL},   {"session of 33", 43, 33, -EINVAL},
-        {"session of 255", 43, 255, -EINVAL}, {"suites odd", 45, 3, -EINVAL},
-        {"suites none", 45, 0, -EINVAL},    {"suites over the end", 44, 0xff, -EINVAL},
-        {"no compression", 50, 0, -EINVAL}, {"compression over the end", 50, 255, -EINVAL},
-        {"extensions too long", 53, 0xff, -EINVAL}, {"extensions too short", 53, 1, -EINVAL},
+        {"alert", 0, 21, -EINVAL},
+        {"application data", 0, 23, -EINVAL},
+        {"SSLv2", 0, 0x80, -EINVAL},
+        {"plain HTTP", 0, 'G', -EINVAL},
+        {"version 2", 1, 2, -EINVAL},
+        {"record of 64 KB", 3, 0xff, -EINVAL},
+        {"ServerHello", 5, 2, -EINVAL},
+        {"HelloRequest", 5, 0, -EINVAL},
+        {"16 MB hello", 6, 0xff, -E2BIG},
+        {"hello of 32 KB", 7, 0x80, -E2BIG},
+        {"hello version", 9, 4, -EINVAL},
+        {"session of 33", 43, 33, -EINVAL},
+        {"session of 255", 43, 255, -EINVAL},
+        {"suites odd", 45, 3, -EINVAL},
+        {"suites none", 45, 0, -EINVAL},
+        {"suites over the end", 44, 0xff, -EINVAL},
+        {"no compression", 50, 0, -EINVAL},
+        {"compression over the end", 50, 255, -EINVAL},
+        {"extensions too long", 53, 0xff, -EINVAL},
+        {"extensions too short", 53, 1, -EINVAL},
     };
     struct fixture f;
     init(&f);
@@ -250,9 +280,9 @@ static void test_around(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ordinary),      cmocka_unit_test(test_records), cmocka_unit_test(test_names),
-        cmocka_unit_test(test_malformed_extensions), cmocka_unit_test(test_hostile_bytes),
-        cmocka_unit_test(test_around),
+        cmocka_unit_test(test_ordinary),      cmocka_unit_test(test_records),
+        cmocka_unit_test(test_names),         cmocka_unit_test(test_malformed_extensions),
+        cmocka_unit_test(test_hostile_bytes), cmocka_unit_test(test_around),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
