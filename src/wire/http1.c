@@ -60,6 +60,30 @@ static int run(struct cursor *c, unsigned classes, struct gvm_str *ret)
     return 1;
 }
 
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* Steps over bytes eight at a time as long as none is below `low` or DEL; it may stop early. */
+static const char *skip_plain(const char *p, const char *end, uint8_t low)
+{
+    for (uint64_t v; end - p >= 8; p += 8) {
+        memcpy(&v, p, sizeof v);
+        uint64_t del = v ^ EACH(0x7f);
+        if ((((v - EACH(low)) & ~v) | ((del - EACH(1)) & ~del)) & EACH(0x80))
+            break;
+    }
+    return p;
+}
+
+/* run() for field values and targets, where nearly all bytes are plain. */
+static int long_run(struct cursor *c, unsigned classes, uint8_t low, struct gvm_str *ret)
+{
+    const char *start = c->p;
+    c->p = skip_plain(start, c->end, low);
+    int r = run(c, classes, ret);
+    *ret = (struct gvm_str){start, (size_t)(ret->p - start) + ret->n};
+    return r;
+}
+
 /* "HTTP/1.0" or "HTTP/1.1". */
 static int version(struct cursor *c, uint8_t *ret_minor, struct gvm_err *err)
 {
@@ -100,7 +124,7 @@ static int method_and_target(struct cursor *c, struct gvm_http1_head *h, struct 
     if (h->method.n == 0 || *c->p != ' ')
         return bad(err, "the method is no token");
     c->p++;
-    r = run(c, WIRE_TARGET, &h->target);
+    r = long_run(c, WIRE_TARGET, ' ' + 1, &h->target);
     if (h->target.n > GVM_MAX_TARGET)
         return gvm_err_set(err, E2BIG, "the request target is longer than %u bytes",
                            GVM_MAX_TARGET);
@@ -239,9 +263,13 @@ static const struct field_rule {
 static int note(struct facts *f, struct gvm_http1_head *h, const struct gvm_header *field,
                 struct gvm_err *err)
 {
-    for (size_t i = 0; i < sizeof field_rules / sizeof *field_rules; i++)
-        if (field->name.n == field_rules[i].name.n && gvm_str_ieq(field->name, field_rules[i].name))
-            return field_rules[i].fn(f, h, field->value, err);
+    char first = gvm_lower(field->name.p[0]);
+    for (size_t i = 0; i < sizeof field_rules / sizeof *field_rules; i++) {
+        const struct field_rule *rule = &field_rules[i];
+        if (field->name.n == rule->name.n && first == rule->name.p[0] &&
+            gvm_str_ieq(field->name, rule->name))
+            return rule->fn(f, h, field->value, err);
+    }
     return 1;
 }
 
@@ -267,7 +295,7 @@ static int field(struct cursor *c, struct gvm_header *ret, struct gvm_err *err)
     if (r <= 0)
         return r;
     struct gvm_str value;
-    if (!run(c, WIRE_VALUE, &value))
+    if (!long_run(c, WIRE_VALUE, ' ', &value))
         return 0;
     ret->value = gvm_str_trim(value);
     return line_end(c, err);

@@ -189,6 +189,24 @@ static void test_prefixes(void **state)
     assert_int_equal(head.length, sizeof G - 1 + sizeof H - 1 + 2);
 }
 
+/* Every byte at every place of a value and of a target, because those are read eight at a time. */
+static void test_every_byte(void **state)
+{
+    for (unsigned c = 0; c < 256; c++)
+        for (size_t at = 0; at < 24; at++) {
+            char value[] = G H "X: aaaaaaaaaaaaaaaaaaaaaaaaa\r\n\r\n";
+            char target[] = "GET /aaaaaaaaaaaaaaaaaaaaaaaaa HTTP/1.1\r\n" H "\r\n";
+            value[sizeof G H "X: " - 1 + at] = (char)c;
+            target[5 + at] = (char)c;
+            bool plain = c > ' ' && c != 127;
+            bool in_value = plain || c == ' ' || c == '\t';
+            if (request(value, sizeof value - 1, NULL) != (in_value ? 1 : -EINVAL))
+                fail_msg("byte %u at %zu of a value", c, at);
+            if (request(target, sizeof target - 1, NULL) != (plain ? 1 : -EINVAL))
+                fail_msg("byte %u at %zu of a target", c, at);
+        }
+}
+
 static void test_request_parts(void **state)
 {
     assert_int_equal(
@@ -340,9 +358,9 @@ static void test_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_vectors),       cmocka_unit_test(test_prefixes),
-        cmocka_unit_test(test_request_parts), cmocka_unit_test(test_responses),
-        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_vectors),   cmocka_unit_test(test_every_byte),
+        cmocka_unit_test(test_prefixes),  cmocka_unit_test(test_request_parts),
+        cmocka_unit_test(test_responses), cmocka_unit_test(test_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
