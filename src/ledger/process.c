@@ -16,6 +16,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,7 +62,7 @@ struct process {
     bool head_loose; /* the checkpoint was replaced and not synced */
     /* failure */
     int64_t closed_since, heal_at;
-    uint64_t refused;
+    uint64_t refused, malformed;
     char why[256];
     /* rest */
     int64_t last_commit;
@@ -199,7 +200,9 @@ static void on_append(struct process *p, enum gvm_role role, const struct gvm_ms
     }
     int r = kind_allowed(line, role) ? ledger_writer_add(p->w, line) : -EINVAL;
     if (r < 0) {
-        gvm_log(GVM_LOG_WARN, "an entry of %s was refused", gvm_role_name(role));
+        if ((++p->malformed & (p->malformed - 1)) == 0) /* 1, 2, 4, 8 ...: not a way to flood the log */
+            gvm_log(GVM_LOG_WARN, "refused an entry of %s (%" PRIu64 " refused so far)",
+                    gvm_role_name(role), p->malformed);
         refuse(p, role, id, -r);
         return;
     }
