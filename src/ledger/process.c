@@ -200,7 +200,8 @@ static void on_append(struct process *p, enum gvm_role role, const struct gvm_ms
     }
     int r = kind_allowed(line, role) ? ledger_writer_add(p->w, line) : -EINVAL;
     if (r < 0) {
-        if ((++p->malformed & (p->malformed - 1)) == 0) /* 1, 2, 4, 8 ...: not a way to flood the log */
+        p->malformed++;
+        if ((p->malformed & (p->malformed - 1)) == 0) /* 1, 2, 4, 8 ...: not a way to flood the log */
             gvm_log(GVM_LOG_WARN, "refused an entry of %s (%" PRIu64 " refused so far)",
                     gvm_role_name(role), p->malformed);
         refuse(p, role, id, -r);

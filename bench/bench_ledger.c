@@ -1,0 +1,391 @@
+/* How much the ledger adds to what the disk costs. Each figure stands beside a bare loop that does the
+ * same input and output without hashes, tiles, signatures or checks, interleaved in one run.
+ *
+ *   one durable entry          writer against pwrite + fdatasync on a preallocated file
+ *   64 waiting writers         the ledger process against a bare process of the same shape: frames over
+ *                              a socket, one write and one fdatasync for all that wait, an answer each
+ *   writers that do not wait   entries a second through the writer in batches of 64
+ *   verify                     entries a second, one core
+ *
+ * usage: bench_ledger [DIR]     (a directory on the disk to measure; default: the current one)
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <openssl/evp.h>
+#include "ipc/ipc.h"
+#include "ledger/ledger_int.h"
+
+enum { REPEATS = 7, SINGLE = 400, WAITERS = 64, ROUNDS = 300, BULK = 300000, LINE = 256 };
+static const char origin[] = "gvm.bench/ledger";
+static const uint8_t seed[32] = {7};
+static EVP_PKEY *signing_key;
+static struct gvm_vkey vkey;
+static char base[3072];
+
+static void die(const char *what)
+{
+    perror(what);
+    exit(1);
+}
+
+static struct gvm_str line(uint64_t i)
+{
+    static char buf[LINE + 1];
+    int n = snprintf(buf, sizeof buf,
+                     "{\"v\":1,\"t\":\"2026-11-23T23:13:00.%09" PRIu64 "Z\",\"kind\":\"http.decision\",\"run\":"
+                     "\"20261123T231300-abcdef\",\"agent\":\"coder\",\"id\":\"r.%" PRIu64
+                     "\",\"method\":\"GET\",\"host\":\"api.example.com\",\"path\":\"/v1/items\",\"x\":\"",
+                     i % 1000000000, i);
+    memset(buf + n, 'x', (size_t)(LINE - n));
+    memcpy(buf + LINE - 2, "\"}", 2);
+    return (struct gvm_str){buf, LINE};
+}
+
+static char *fresh_dir(const char *name)
+{
+    static char path[4096];
+    struct gvm_err err = {0};
+    (void)snprintf(path, sizeof path, "%s/%s", base, name);
+    if (gvm_remove_tree_at(AT_FDCWD, path, &err) < 0 || mkdir(path, 0700) < 0)
+        die(path);
+    return path;
+}
+
+static struct gvm_m_signed sign(const struct gvm_m_sign *head)
+{
+    struct gvm_m_signed out = {.size = head->size};
+    char root[GVM_B64_LEN(32) + 1], text[512];
+    size_t n = 64;
+    gvm_b64(root, head->root, 32);
+    int len = snprintf(text, sizeof text, "%s\n%" PRIu64 "\n%s\n", origin, head->size, root);
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    if (!ctx || EVP_DigestSignInit(ctx, NULL, NULL, NULL, signing_key) != 1 ||
+        EVP_DigestSign(ctx, out.signature, &n, (uint8_t *)text, (size_t)len) != 1)
+        die("sign");
+    EVP_MD_CTX_free(ctx);
+    memcpy(out.key_id, vkey.id, 4);
+    return out;
+}
+
+static double seconds(int64_t from)
+{
+    return (double)(gvm_mono_ns() - from) / 1e9;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static double median(double *v, size_t n)
+{
+    qsort(v, n, sizeof *v, by_size);
+    return v[n / 2];
+}
+
+/* ---- the writer, alone ---- */
+
+static struct ledger_writer *open_writer(const char *dir)
+{
+    struct gvm_err err = {0};
+    struct ledger_writer_opts opts = {.origin = origin};
+    struct ledger_writer *w = NULL;
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || ledger_writer_open(fd, &opts, &w, &err) < 0) {
+        fprintf(stderr, "%s\n", err.text);
+        exit(1);
+    }
+    return w;
+}
+
+static void must(int r)
+{
+    if (r < 0) {
+        errno = -r;
+        die("ledger");
+    }
+}
+
+static int bare_file(const char *dir)
+{
+    char path[4200];
+    (void)snprintf(path, sizeof path, "%s/bare", dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0 || fallocate(fd, 0, 0, SEGMENT_STEP) < 0)
+        die(path);
+    return fd;
+}
+
+/* Microseconds of one durable entry: p50 of `n`, ours and bare taking turns. */
+static void one_entry(double *ret_ours, double *ret_bare)
+{
+    static double ours[SINGLE], bare[SINGLE];
+    struct gvm_err err = {0};
+    struct ledger_writer *w = open_writer(fresh_dir("single"));
+    int fd = bare_file(base);
+    off_t off = 0;
+    for (int i = 0; i < SINGLE; i++) {
+        struct gvm_str l = line((uint64_t)i);
+        int64_t t = gvm_mono_ns();
+        if (pwrite(fd, l.p, l.n, off) != (ssize_t)l.n || fdatasync(fd) < 0)
+            die("bare");
+        bare[i] = seconds(t) * 1e6;
+        off += (off_t)l.n;
+        t = gvm_mono_ns();
+        must(ledger_writer_add(w, l));
+        must(ledger_writer_commit(w, &err));
+        ours[i] = seconds(t) * 1e6; /* here the asker has its answer */
+        must(ledger_writer_settle(w, &err));
+    }
+    close(fd);
+    ledger_writer_close(w);
+    *ret_ours = median(ours, SINGLE);
+    *ret_bare = median(bare, SINGLE);
+}
+
+static double bulk_ours(void)
+{
+    struct gvm_err err = {0};
+    struct gvm_m_sign head;
+    struct ledger_writer *w = open_writer(fresh_dir("bulk"));
+    int64_t t = gvm_mono_ns(), published = t;
+    for (uint64_t i = 0; i < BULK; i++) {
+        must(ledger_writer_add(w, line(i)));
+        if (w->count < 64)
+            continue;
+        must(ledger_writer_commit(w, &err));
+        must(ledger_writer_settle(w, &err));
+        if (gvm_mono_ns() - published > 2000000 && ledger_writer_head(w, &head)) {
+            struct gvm_m_signed sig = sign(&head);
+            must(ledger_writer_publish(w, &head, &sig, false, &err));
+            published = gvm_mono_ns();
+        }
+    }
+    double rate = BULK / seconds(t);
+    if (w->count) {
+        must(ledger_writer_commit(w, &err));
+        must(ledger_writer_settle(w, &err));
+    }
+    if (ledger_writer_head(w, &head)) {
+        struct gvm_m_signed sig = sign(&head);
+        must(ledger_writer_publish(w, &head, &sig, true, &err));
+    }
+    ledger_writer_close(w);
+    return rate;
+}
+
+static double bulk_bare(void)
+{
+    int fd = bare_file(base);
+    static char batch[64 * (LINE + 1)];
+    off_t off = 0, have = SEGMENT_STEP;
+    size_t n = 0;
+    int64_t t = gvm_mono_ns();
+    for (uint64_t i = 0; i < BULK; i++) {
+        struct gvm_str l = line(i);
+        memcpy(batch + n, l.p, l.n);
+        batch[n + l.n] = '\n';
+        n += l.n + 1;
+        if (n < sizeof batch)
+            continue;
+        if (off + (off_t)n > have && fallocate(fd, 0, have, SEGMENT_STEP) == 0)
+            have += SEGMENT_STEP;
+        if (pwrite(fd, batch, n, off) != (ssize_t)n || fdatasync(fd) < 0)
+            die("bare");
+        off += (off_t)n;
+        n = 0;
+    }
+    double rate = BULK / seconds(t);
+    close(fd);
+    return rate;
+}
+
+static double verify_rate(void)
+{
+    char path[4200];
+    struct gvm_err err = {0};
+    struct gvm_verify_opts opts = {.key = &vkey};
+    struct gvm_verify_report rep = {0};
+    (void)snprintf(path, sizeof path, "%s/bulk", base);
+    int64_t t = gvm_mono_ns();
+    must(gvm_ledger_verify(path, &opts, &rep, &err));
+    double rate = (double)rep.entries / seconds(t);
+    if (!rep.ok || rep.entries != BULK) {
+        fprintf(stderr, "does not verify: %s\n", rep.reason);
+        exit(1);
+    }
+    return rate;
+}
+
+/* ---- 64 waiting writers, over a socket ---- */
+
+/* What the ledger process does, without the ledger. */
+static void bare_server(int sock)
+{
+    int fd = bare_file(base);
+    static uint8_t frame[GVM_MAX_FRAME], batch[1 << 20];
+    uint64_t ids[1024], index = 0;
+    off_t off = 0, have = SEGMENT_STEP;
+    for (;;) {
+        struct pollfd p = {.fd = sock, .events = POLLIN};
+        (void)poll(&p, 1, -1);
+        size_t n = 0, count = 0;
+        ssize_t got;
+        while (count < 1024 && (got = recv(sock, frame, sizeof frame, MSG_DONTWAIT)) > 0) {
+            struct gvm_frame head;
+            size_t skip = sizeof head + sizeof(struct gvm_m_append);
+            memcpy(&head, frame, sizeof head);
+            ids[count++] = head.id;
+            memcpy(batch + n, frame + skip, (size_t)got - skip);
+            n += (size_t)got - skip;
+            batch[n++] = '\n';
+        }
+        if (!count)
+            _exit(0);
+        if (off + (off_t)n > have && fallocate(fd, 0, have, SEGMENT_STEP) == 0)
+            have += SEGMENT_STEP;
+        if (pwrite(fd, batch, n, off) != (ssize_t)n || fdatasync(fd) < 0)
+            _exit(1);
+        off += (off_t)n;
+        for (size_t i = 0; i < count; i++) {
+            struct {
+                struct gvm_frame head;
+                struct gvm_m_appended body;
+            } out = {{GVM_MSG_APPENDED, 0, sizeof out.body, ids[i]}, {0, 0, index++}};
+            (void)!send(sock, &out, sizeof out, MSG_NOSIGNAL);
+        }
+    }
+}
+
+/* WAITERS entries are always under way; each answer sends the next. Entries a second. */
+static double drive(struct gvm_chan *proxy, struct gvm_chan *keys)
+{
+    struct gvm_m_append head = {0};
+    struct gvm_msg m;
+    uint64_t sent = 0, done = 0;
+    int64_t t = gvm_mono_ns();
+    while (done < WAITERS * ROUNDS) {
+        while (sent < done + WAITERS && sent < WAITERS * ROUNDS) {
+            struct gvm_str l = line(sent++);
+            must(gvm_chan_send2(proxy, GVM_MSG_APPEND, sent, &head, sizeof head, l.p, l.n, NULL, 0));
+        }
+        struct pollfd p[2] = {{.fd = gvm_chan_fd(proxy), .events = POLLIN},
+                              {.fd = keys ? gvm_chan_fd(keys) : -1, .events = POLLIN}};
+        (void)poll(p, 2, 1000);
+        while (keys && gvm_chan_recv(keys, &m) == 1) {
+            struct gvm_m_sign want;
+            memcpy(&want, m.data, sizeof want);
+            struct gvm_m_signed sig = sign(&want);
+            must(gvm_chan_send(keys, GVM_MSG_SIGNED, m.id, &sig, sizeof sig, NULL, 0));
+        }
+        int r;
+        while ((r = gvm_chan_recv(proxy, &m)) == 1)
+            done += m.type == GVM_MSG_APPENDED;
+        must(r);
+    }
+    return WAITERS * ROUNDS / seconds(t);
+}
+
+static struct gvm_chan *give_peer(struct gvm_chan *parent, enum gvm_role role)
+{
+    int pair[2];
+    struct gvm_m_peer peer = {.role = role};
+    must(gvm_ipc_pair(pair));
+    must(gvm_chan_send(parent, GVM_MSG_PEER, 0, &peer, sizeof peer, &pair[1], 1));
+    close(pair[1]);
+    return gvm_chan_new(pair[0], role, GVM_ROLE_LEDGER, 4 << 20);
+}
+
+static double waiting_ours(void)
+{
+    int pair[2];
+    struct gvm_msg m;
+    struct gvm_err err = {0};
+    char json[128];
+    must(gvm_ipc_pair(pair));
+    int dir = open(fresh_dir("waiting"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(pair[0]);
+        _exit(gvm_ledger_main(pair[1]));
+    }
+    close(pair[1]);
+    struct gvm_chan *parent = gvm_chan_new(pair[0], GVM_ROLE_PARENT, GVM_ROLE_LEDGER, 1 << 20);
+    int n = snprintf(json, sizeof json, "{\"origin\":\"%s\"}", origin);
+    must(gvm_chan_call(parent, GVM_MSG_START, json, (size_t)n, &dir, 1, 10000, NULL, NULL, &m, &err));
+    struct gvm_chan *proxy = give_peer(parent, GVM_ROLE_PROXY), *keys = give_peer(parent, GVM_ROLE_KEYS);
+    double rate = drive(proxy, keys);
+    gvm_chan_free(parent);
+    gvm_chan_free(proxy);
+    gvm_chan_free(keys);
+    close(dir);
+    waitpid(pid, NULL, 0);
+    return rate;
+}
+
+static double waiting_bare(void)
+{
+    int pair[2];
+    must(gvm_ipc_pair(pair));
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(pair[0]);
+        bare_server(pair[1]);
+    }
+    close(pair[1]);
+    struct gvm_chan *proxy = gvm_chan_new(pair[0], GVM_ROLE_PROXY, GVM_ROLE_LEDGER, 4 << 20);
+    double rate = drive(proxy, NULL);
+    gvm_chan_free(proxy);
+    waitpid(pid, NULL, 0);
+    return rate;
+}
+
+/* ---- */
+
+static void compare(const char *what, const char *unit, double *ours, double *bare)
+{
+    double ratio[REPEATS];
+    for (int i = 0; i < REPEATS; i++)
+        ratio[i] = ours[i] / bare[i];
+    double o = median(ours, REPEATS), b = median(bare, REPEATS);
+    printf("%-28s ours %10.1f  bare %10.1f %-10s ratio %.2f\n", what, o, b, unit, median(ratio, REPEATS));
+    fflush(stdout);
+}
+
+int main(int argc, char **argv)
+{
+    struct gvm_err err = {0};
+    double ours[REPEATS], bare[REPEATS];
+    (void)snprintf(base, sizeof base, "%s/bench-ledger-XXXXXX", argc > 1 ? argv[1] : ".");
+    signing_key = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, seed, 32);
+    if (!mkdtemp(base) || !signing_key || gvm_vkey_from_seed(seed, origin, &vkey, &err) < 0)
+        die(base);
+    for (int i = 0; i < REPEATS; i++)
+        one_entry(&ours[i], &bare[i]);
+    compare("one durable entry, p50", "us", ours, bare);
+    for (int i = 0; i < REPEATS; i++) {
+        ours[i] = waiting_ours() / 1e3;
+        bare[i] = waiting_bare() / 1e3;
+    }
+    compare("64 waiting writers", "k/s", ours, bare);
+    double verify[REPEATS];
+    for (int i = 0; i < REPEATS; i++) {
+        ours[i] = bulk_ours() / 1e3;
+        bare[i] = bulk_bare() / 1e3;
+        verify[i] = verify_rate() / 1e3;
+    }
+    compare("writers that do not wait", "k/s", ours, bare);
+    printf("%-28s %15.1f k entries/s\n", "verify, one core", median(verify, REPEATS));
+    EVP_PKEY_free(signing_key);
+    return gvm_remove_tree_at(AT_FDCWD, base, &err) < 0;
+}
