@@ -182,7 +182,9 @@ static int stage_at(const struct commit *k, size_t i, int dir, const char *leaf)
         return stage_link(dir, temp, up_dir, up_leaf);
     if (S_ISFIFO(ch->mode))
         return mkfifoat(dir, temp, ch->mode & 0777) < 0 ? -errno : 0;
-    return mkdirat(dir, temp, (ch->mode & 0777) | 0700) < 0 ? -errno : 0;
+    if (mkdirat(dir, temp, 0700) < 0)
+        return -errno;
+    return review_chmod(dir, temp, (ch->mode & 0777) | 0700);
 }
 
 /* A folder takes the place of something else at once, so that what goes into it can be staged. */

@@ -80,8 +80,8 @@ static int whiteout_all(int to, int from, struct gvm_str except)
     return 0;
 }
 
-/* A whiteout that stood for the folder `at` becomes a folder with one whiteout per name, but none for the
- * next name of the way down to `path`. Built beside the layer and swapped in, so that a crash leaves one
+/* A whiteout that stood for the folder `at` becomes a folder with one whiteout per name, but none for `next`.
+ * Built beside the layer and swapped in, so that a crash leaves one
  * or the other. */
 static int open_whiteout(const struct review_run *r, struct gvm_str at, struct gvm_str next)
 {
@@ -122,7 +122,7 @@ static int open_opaque(const struct review_run *r, int dir, struct gvm_str at, s
     return removexattr(path, OPAQUE) < 0 && errno != ENODATA ? -errno : 0;
 }
 
-/* One level: `at` is a folder on the way, `next` the name below it that must not be hidden. */
+/* One level: `at` is a folder on the way, `next` the name below it that must not be hidden, or "". */
 static int uncover_level(const struct review_run *r, struct gvm_str at, struct gvm_str next)
 {
     if (at.n) {
@@ -151,7 +151,9 @@ int review_uncover(const struct review_run *r, struct gvm_str path)
         size_t end = i;
         while (end < path.n && path.p[end] != '/')
             end++;
-        int n = uncover_level(r, at, (struct gvm_str){path.p + i, end - i});
+        /* On the way everything is named, the next folder too; its own turn comes. */
+        struct gvm_str next = {path.p + i, end < path.n ? 0 : end - i};
+        int n = uncover_level(r, at, next);
         if (n < 0)
             return n;
         at.n = end;

@@ -85,9 +85,9 @@ static int add(struct scan *s, struct gvm_change ch, const struct review_facts *
     }
     if (f->host) {
         ch.host_mode = f->host->st_mode;
-        /* A folder's ctime moves with every name in it; its own mode is all there is to disagree on. */
-        ch.conflict = review_changed_since(f->host, s->run->rec.started_ns) &&
-                      !(S_ISDIR(f->host->st_mode) && (!f->now || S_ISDIR(f->now->st_mode)));
+        /* A folder's ctime moves with every name in it; what is new inside keeps it from being removed. */
+        ch.conflict =
+            !S_ISDIR(f->host->st_mode) && review_changed_since(f->host, s->run->rec.started_ns);
     }
     review_classify(&ch, f);
     it->ch = ch;
