@@ -98,6 +98,16 @@ static int load_one(const struct gvm_json *v, struct credential *c)
     return 0;
 }
 
+/* The parsed text leaves with the arena, which does not wipe. */
+static void wipe_values(const struct gvm_json *list)
+{
+    for (const struct gvm_json *v = list ? list->child : NULL; v; v = v->next) {
+        const struct gvm_json *value = gvm_json_get(v, "value");
+        if (value && value->type == GVM_JSON_STRING) /* a copy of its own in the arena */
+            explicit_bzero((char *)(uintptr_t)value->text.p, value->text.n);
+    }
+}
+
 static int load_set(struct gvm_str json, struct set **ret, struct gvm_err *err)
 {
     struct gvm_json *root = NULL;
@@ -114,6 +124,7 @@ static int load_set(struct gvm_str json, struct set **ret, struct gvm_err *err)
         r = load_one(v, &s->list[s->n]);
         s->n += r == 0;
     }
+    wipe_values(list);
     gvm_arena_free(a);
     if (r < 0) {
         free_set(s);

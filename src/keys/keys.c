@@ -15,6 +15,7 @@
 #include <openssl/crypto.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #include "confine/confine.h"
 #include "ipc/ipc.h"
@@ -401,6 +402,7 @@ int gvm_keys_main(int fd)
     struct gvm_err err = {0};
     /* Best effort: without the right to lock memory, values live on the ordinary heap. */
     (void)CRYPTO_secure_malloc_init(SECURE_HEAP, SECURE_HEAP_UNIT);
+    (void)mlock(&k, sizeof k); /* the sealing key */
     int r = init(&k, fd);
     if (r < 0)
         (void)gvm_err_set(&err, ENOMEM, "out of memory");
