@@ -1,0 +1,215 @@
+/* The agent's process between fork and exec.
+ *
+ * Everything a failed step has to say goes through a pipe that closes by itself when exec succeeds:
+ * struct sandbox_note, then text. After the seccomp filter only exec and that report remain.
+ */
+#include "sandbox/sandbox_int.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <termios.h>
+#include <unistd.h>
+
+#define REPORT_FD 3
+
+static _Noreturn void report(int fd, enum sandbox_note_type type, int code, const char *text)
+{
+    struct {
+        struct sandbox_note note;
+        char text[GVM_ERR_TEXT];
+    } m = {{(uint32_t)type, code}, {0}};
+    snprintf(m.text, sizeof(m.text), "%s", text);
+    if (write(fd, &m, sizeof(m.note) + strlen(m.text)) < 0)
+        _exit(125);
+    if (type != SANDBOX_NOTE_EXEC_FAILED)
+        _exit(125);
+    _exit(code == ENOENT || code == ENOTDIR ? 127 : 126);
+}
+
+/* ---- standard descriptors ---- */
+
+static int prepare_terminal(const struct gvm_sandbox_plan *plan, int tty)
+{
+    struct winsize w = plan->winsize;
+    if (plan->termios && tcsetattr(tty, TCSANOW, plan->termios) < 0)
+        return -errno;
+    if (w.ws_row && ioctl(tty, TIOCSWINSZ, &w) < 0)
+        return -errno;
+    return 0;
+}
+
+static int set_standard_fds(struct sandbox_init *in, struct gvm_err *err)
+{
+    GVM_AUTOCLOSE int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    GVM_AUTOCLOSE int tty = -1;
+    if (null_fd < 0)
+        return gvm_err_sys(err, errno, "cannot open /dev/null");
+    if (in->plan->pty) {
+        tty = ioctl(in->pty, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+        if (tty < 0 || ioctl(tty, TIOCSCTTY, 0) < 0 || prepare_terminal(in->plan, tty) < 0)
+            return gvm_err_sys(err, errno, "cannot give the agent a terminal");
+    }
+    for (int fd = 0; fd < 3; fd++) {
+        int from = tty >= 0 && isatty(fd) ? tty : fd == 0 || fcntl(fd, F_GETFD) < 0 ? null_fd : -1;
+        if (from >= 0 && dup2(from, fd) < 0)
+            return gvm_err_sys(err, errno, "cannot set descriptor %d", fd);
+    }
+    return 0;
+}
+
+static void reset_signals(void)
+{
+    sigset_t none;
+    struct sigaction dfl = {.sa_handler = SIG_DFL};
+    for (int s = 1; s < NSIG; s++)
+        sigaction(s, &dfl, NULL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* ---- exec ---- */
+
+static const char *path_of(const struct gvm_sandbox_plan *plan)
+{
+    for (const char *const *e = plan->env; *e; e++)
+        if (strncmp(*e, "PATH=", 5) == 0)
+            return *e + 5;
+    return "/usr/local/bin:/usr/bin:/bin";
+}
+
+/* A text file without "#!" is for the shell, as execvp(3) has it. */
+static void exec_shell(const struct gvm_sandbox_plan *plan, const char *file, char *const *argv)
+{
+    char *args[1024] = {(char *)(uintptr_t)"sh", (char *)(uintptr_t)file};
+    size_t n = 1;
+    while (argv[n] && n < 1021) {
+        args[n + 1] = argv[n];
+        n++;
+    }
+    if (!argv[n])
+        execve("/bin/sh", args, (char *const *)(uintptr_t)plan->env);
+}
+
+static int try_exec(const struct gvm_sandbox_plan *plan, const char *file)
+{
+    char *const *argv = (char *const *)(uintptr_t)plan->argv;
+    execve(file, argv, (char *const *)(uintptr_t)plan->env);
+    int code = errno;
+    if (code == ENOEXEC)
+        exec_shell(plan, file, argv);
+    return code;
+}
+
+/* Returns the errno that says most: EACCES from one place in PATH weighs more than ENOENT from the others. */
+static int exec_command(const struct gvm_sandbox_plan *plan)
+{
+    const char *cmd = plan->argv[0];
+    if (strchr(cmd, '/'))
+        return try_exec(plan, cmd);
+    int code = ENOENT;
+    struct gvm_str rest = gvm_str(path_of(plan)), dir;
+    while (rest.n) {
+        char file[GVM_PATH_MAX];
+        gvm_str_cut(&rest, ':', &dir);
+        if (snprintf(file, sizeof(file), "%.*s/%s", GVM_STR_ARG(dir.n ? dir : GVM_STR(".")), cmd) >=
+            (int)sizeof(file))
+            continue;
+        int c = try_exec(plan, file);
+        if (c != ENOENT && c != ENOTDIR)
+            code = c;
+    }
+    return code;
+}
+
+static int confine(struct sandbox_init *in, struct gvm_err *err)
+{
+    static const struct {
+        const char *name;
+        int (*fn)(const struct gvm_sandbox_plan *, struct gvm_err *);
+    } steps[] = {{"limits", sandbox_limits}, {"landlock", sandbox_landlock}};
+    for (size_t i = 0; i < 2; i++) {
+        if (sandbox_test_fails(steps[i].name))
+            return gvm_err_set(err, EIO, "%s: made to fail by a test", steps[i].name);
+        int r = steps[i].fn(in->plan, err);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static _Noreturn void agent_main(struct sandbox_init *in, int report_fd)
+{
+    struct gvm_err err = {0};
+    const struct gvm_sandbox_plan *plan = in->plan;
+    if (setsid() < 0)
+        gvm_err_sys(&err, errno, "cannot start a session");
+    if (!err.code && set_standard_fds(in, &err) == 0 && confine(in, &err) == 0 &&
+        chdir(plan->cwd ? plan->cwd : plan->workspace) < 0)
+        gvm_err_sys(&err, errno, "cannot enter %s", plan->cwd ? plan->cwd : plan->workspace);
+    /* Nothing but 0, 1, 2 and the report, which closes on exec, reaches the agent's program. */
+    if (!err.code && ((report_fd != REPORT_FD && dup3(report_fd, REPORT_FD, O_CLOEXEC) < 0) ||
+                      syscall(SYS_close_range, REPORT_FD + 1, ~0u, 0) < 0))
+        gvm_err_sys(&err, errno, "cannot close the descriptors of the setup (Linux 5.9 or newer is needed)");
+    else if (!err.code)
+        report_fd = REPORT_FD;
+    umask(in->umask);
+    reset_signals();
+    if (!err.code && sandbox_test_fails("seccomp"))
+        gvm_err_set(&err, EIO, "seccomp: made to fail by a test");
+    if (!err.code && sandbox_seccomp_agent(&err) == 0) {
+        int code = exec_command(plan);
+        gvm_err_sys(&err, code, "cannot execute %s", plan->argv[0]);
+        report(report_fd, SANDBOX_NOTE_EXEC_FAILED, code, err.text);
+    }
+    report(report_fd, SANDBOX_NOTE_FAILED, err.code, err.text);
+}
+
+/* Waits for the report: end of file is success. Returns 0, or -EIO with err set; an exec failure is told to
+ * the launcher and counts as success here, because the agent then "ran" and ended with 126 or 127. */
+static int await_exec(struct sandbox_init *in, int fd, struct gvm_err *err)
+{
+    struct {
+        struct sandbox_note note;
+        char text[GVM_ERR_TEXT];
+    } m = {0};
+    ssize_t n;
+    do
+        n = read(fd, &m, sizeof(m) - 1);
+    while (n < 0 && errno == EINTR);
+    if (n == 0)
+        return 0;
+    if (n < (ssize_t)sizeof(m.note))
+        return gvm_err_set(err, EIO, "the agent's process ended before it ran");
+    if (m.note.type != SANDBOX_NOTE_EXEC_FAILED)
+        return gvm_err_set(err, m.note.value ? m.note.value : EIO, "%s", m.text);
+    return sandbox_send(in->ctl, SANDBOX_NOTE_EXEC_FAILED, m.note.value, m.text, strlen(m.text), NULL, 0);
+}
+
+int sandbox_fork_agent(struct sandbox_init *in, struct gvm_err *err)
+{
+    int ends[2];
+    in->pty = -1;
+    if (in->plan->pty) {
+        in->pty = open("/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+        int unlock = 0;
+        if (in->pty < 0 || ioctl(in->pty, TIOCSPTLCK, &unlock) < 0)
+            return gvm_err_sys(err, errno, "cannot open a terminal");
+    }
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return gvm_err_sys(err, errno, "cannot make a pipe");
+    GVM_AUTOCLOSE int read_end = ends[0];
+    GVM_AUTOCLOSE int write_end = ends[1];
+    pid_t pid = fork();
+    if (pid < 0)
+        return gvm_err_sys(err, errno, "cannot fork");
+    if (pid == 0)
+        agent_main(in, write_end);
+    gvm_close(&write_end);
+    in->agent = pid;
+    return await_exec(in, read_end, err);
+}

@@ -1,0 +1,389 @@
+/* The launcher's side: clones the init, takes its listeners, hands it the CA, hears how it ended. */
+#include "sandbox/sandbox_int.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define DEFAULT_PIDS 1024
+#define DEFAULT_FILES 4096
+#define DEFAULT_DISK (UINT64_C(2) << 30)
+
+struct gvm_sandbox {
+    struct gvm_sandbox_plan plan;
+    struct gvm_arena *arena;
+    pid_t pid;
+    int pidfd, ctl, pty;
+    int listeners[GVM_SANDBOX_LISTENERS];
+    bool reaped;   /* the init is gone and waited for */
+    bool told;     /* it told the agent's exit code */
+    int code;
+    char exec_error[GVM_ERR_TEXT];
+    char notes[SANDBOX_NOTES];
+    size_t notes_len;
+};
+
+/* ---- the plan, copied: the init wipes the launcher's arguments and environment ---- */
+
+static const char *copy_text(struct gvm_arena *a, const char *z)
+{
+    return z ? gvm_arena_dup(a, z, strlen(z)) : NULL;
+}
+
+static const char *const *copy_list(struct gvm_arena *a, const char *const *list, size_t extra)
+{
+    size_t n = 0;
+    while (list && list[n])
+        n++;
+    const char **out = gvm_arena_alloc(a, (n + extra + 1) * sizeof(*out));
+    for (size_t i = 0; out && i < n; i++) {
+        out[i] = copy_text(a, list[i]);
+        if (!out[i])
+            return NULL;
+    }
+    return out;
+}
+
+/* GVM's own places are hidden like those of the owner's list. */
+static int add_own_places(struct gvm_arena *a, const char **list, struct gvm_err *err)
+{
+    static const enum gvm_place own[] = {GVM_PLACE_STATE, GVM_PLACE_RUNTIME, GVM_PLACE_CONFIG};
+    char path[GVM_PATH_MAX];
+    while (*list)
+        list++;
+    for (size_t i = 0; i < 3; i++) {
+        int r = gvm_place(own[i], path, err);
+        if (r < 0)
+            return r;
+        list[i] = copy_text(a, path);
+        if (!list[i])
+            return gvm_err_set(err, ENOMEM, "out of memory");
+    }
+    return 0;
+}
+
+static int copy_plan(struct gvm_sandbox *s, const struct gvm_sandbox_plan *p, struct gvm_err *err)
+{
+    struct gvm_arena *a = s->arena;
+    struct gvm_sandbox_plan *c = &s->plan;
+    *c = *p;
+    c->run = copy_text(a, p->run);
+    c->workspace = copy_text(a, p->workspace);
+    c->cwd = copy_text(a, p->cwd ? p->cwd : p->workspace);
+    c->home = copy_text(a, p->home ? p->home : "/");
+    c->run_dir = copy_text(a, p->run_dir);
+    c->argv = copy_list(a, p->argv, 0);
+    c->env = copy_list(a, p->env, 0);
+    c->hide = copy_list(a, p->hide, 3);
+    c->reveal = copy_list(a, p->reveal, 0);
+    c->pass = NULL;
+    c->max_pids = p->max_pids ? p->max_pids : DEFAULT_PIDS;
+    c->max_files = p->max_files ? p->max_files : DEFAULT_FILES;
+    c->max_disk = p->max_disk ? p->max_disk : DEFAULT_DISK;
+    if (p->termios) {
+        struct termios *t = gvm_arena_alloc(a, sizeof(*t));
+        if (t)
+            *t = *p->termios;
+        c->termios = t;
+    }
+    if (!c->run || !c->workspace || !c->cwd || !c->home || !c->run_dir || !c->argv || !c->env || !c->hide ||
+        !c->reveal || (p->termios && !c->termios))
+        return gvm_err_set(err, ENOMEM, "out of memory");
+    return add_own_places(a, (const char **)(uintptr_t)c->hide, err);
+}
+
+/* ---- places that cannot be a workspace ---- */
+
+static int check_workspace(const struct gvm_sandbox_plan *p, struct gvm_err *err)
+{
+    static const char *const never[] = {"/proc", "/sys", "/dev", "/etc"};
+    struct stat st;
+    if (!p->argv[0] || !*p->argv[0])
+        return gvm_err_set(err, EINVAL, "there is no command");
+    if (stat(p->workspace, &st) < 0)
+        return gvm_err_sys(err, errno, "cannot use the workspace %s", p->workspace);
+    if (!S_ISDIR(st.st_mode))
+        return gvm_err_set(err, ENOTDIR, "the workspace %s is not a directory", p->workspace);
+    if (strcmp(p->workspace, "/") == 0)
+        return gvm_err_set(err, EINVAL, "the workspace is /: start in a project directory, or name one with "
+                                        "--workspace");
+    for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++)
+        if (sandbox_beneath(p->workspace, never[i]))
+            return gvm_err_set(err, EINVAL, "the workspace cannot be in %s", never[i]);
+    return 0;
+}
+
+/* ---- clone ---- */
+
+static int clone_failed(int code, struct gvm_err *err)
+{
+    const char *hint = sandbox_userns_hint();
+    int seccomp = prctl(PR_GET_SECCOMP);
+    if ((code == ENOSYS || code == EPERM) && seccomp > 0)
+        return gvm_err_set(err, code, "cannot make a sandbox: this is inside one already, or in a container "
+                                      "that refuses user namespaces");
+    if (code == ENOSPC || code == EUSERS)
+        return gvm_err_sys(err, code, "cannot make a sandbox: too many namespaces (sysctl "
+                                      "user.max_user_namespaces, user.max_net_namespaces)");
+    if (*hint)
+        return gvm_err_set(err, code, "cannot make a sandbox: %s", hint);
+    return gvm_err_sys(err, code, "cannot make a sandbox: clone3 with new namespaces");
+}
+
+/* Returns 0 in the child. */
+static pid_t clone_init(int *ret_pidfd)
+{
+    struct clone_args args = {
+        .flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS |
+                 CLONE_NEWCGROUP | CLONE_PIDFD,
+        .pidfd = (uint64_t)(uintptr_t)ret_pidfd,
+        .exit_signal = SIGCHLD,
+    };
+    return (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+}
+
+static int start_init(struct gvm_sandbox *s, struct gvm_err *err)
+{
+    int pair[2], pidfd = -1;
+    uid_t uid = geteuid();
+    gid_t gid = getegid();
+    if (sandbox_test_fails("clone"))
+        return clone_failed(EPERM, err);
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return gvm_err_sys(err, errno, "cannot make a channel to the sandbox");
+    fflush(NULL); /* the child shares our buffers */
+    pid_t pid = clone_init(&pidfd);
+    if (pid == 0)
+        sandbox_init_main(&s->plan, s->arena, pair[1], uid, gid);
+    int code = errno;
+    gvm_close(&pair[1]);
+    if (pid < 0) {
+        gvm_close(&pair[0]);
+        return clone_failed(code, err);
+    }
+    s->pid = pid;
+    s->pidfd = pidfd;
+    s->ctl = pair[0];
+    return 0;
+}
+
+/* ---- what the init says ---- */
+
+static void keep_note(struct gvm_sandbox *s, const char *text, size_t n)
+{
+    if (s->notes_len + n + 2 > sizeof(s->notes))
+        return;
+    memcpy(s->notes + s->notes_len, text, n);
+    s->notes_len += n;
+    s->notes[s->notes_len++] = '\n';
+    s->notes[s->notes_len] = '\0';
+}
+
+/* Waits for a note of this type; remarks on the way are kept, a failure becomes err. */
+static int await_note(struct gvm_sandbox *s, enum sandbox_note_type want, int *fds, unsigned *nfds,
+                      struct gvm_err *err)
+{
+    struct sandbox_note note;
+    char text[GVM_ERR_TEXT];
+    for (;;) {
+        unsigned room = nfds ? *nfds : 0;
+        ssize_t n = sandbox_recv(s->ctl, &note, text, sizeof(text) - 1, fds, nfds ? &room : NULL);
+        if (n < 0)
+            return gvm_err_set(err, ECHILD, "the sandbox ended while it was being set up");
+        if (note.type == (uint32_t)want) {
+            if (nfds)
+                *nfds = room;
+            return 0;
+        }
+        if (note.type == SANDBOX_NOTE_FAILED)
+            return gvm_err_set(err, note.value > 0 ? note.value : EIO, "%s", text);
+        if (note.type == SANDBOX_NOTE_REMARK)
+            keep_note(s, text, (size_t)n);
+        else if (note.type == SANDBOX_NOTE_EXEC_FAILED)
+            snprintf(s->exec_error, sizeof(s->exec_error), "%s", text);
+    }
+}
+
+int gvm_sandbox_create(const struct gvm_sandbox_plan *plan, struct gvm_sandbox **ret, struct gvm_err *err)
+{
+    int r = check_workspace(plan, err);
+    if (r < 0)
+        return r;
+    struct gvm_sandbox *s = gvm_calloc(1, sizeof(*s));
+    if (!s)
+        return gvm_err_set(err, ENOMEM, "out of memory");
+    s->pid = s->pidfd = s->ctl = s->pty = -1;
+    for (int i = 0; i < GVM_SANDBOX_LISTENERS; i++)
+        s->listeners[i] = -1;
+    s->arena = gvm_arena_new(SANDBOX_ARENA);
+    r = s->arena ? copy_plan(s, plan, err) : gvm_err_set(err, ENOMEM, "out of memory");
+    char path[GVM_PATH_MAX];
+    if (r == 0 && snprintf(path, sizeof(path), "%s/root", s->plan.run_dir) >= (int)sizeof(path))
+        r = gvm_err_set(err, ENAMETOOLONG, "the path of the run is too long");
+    if (r == 0)
+        r = gvm_mkdirs(path, 0700, err);
+    if (r == 0)
+        r = start_init(s, err);
+    unsigned n = GVM_SANDBOX_LISTENERS;
+    if (r == 0)
+        r = await_note(s, SANDBOX_NOTE_LISTENERS, s->listeners, &n, err);
+    if (r == 0 && n != GVM_SANDBOX_LISTENERS)
+        r = gvm_err_set(err, EPROTO, "the sandbox did not hand over its listeners");
+    if (r < 0) {
+        gvm_sandbox_free(s);
+        return r;
+    }
+    *ret = s;
+    return 0;
+}
+
+const int *gvm_sandbox_listeners(const struct gvm_sandbox *s)
+{
+    return s->listeners;
+}
+
+int gvm_sandbox_start(struct gvm_sandbox *s, struct gvm_str ca_pem, struct gvm_err *err)
+{
+    unsigned n = s->plan.pty;
+    if (ca_pem.n == 0 || ca_pem.n > SANDBOX_MAX_CA)
+        return gvm_err_set(err, EINVAL, "the run has no usable CA certificate");
+    int r = sandbox_send(s->ctl, SANDBOX_NOTE_START, 0, ca_pem.p, ca_pem.n, NULL, 0);
+    if (r < 0 && r != -EPIPE) /* EPIPE: it gave up before; its reason is still to be read */
+        return gvm_err_sys(err, -r, "cannot reach the sandbox");
+    r = await_note(s, SANDBOX_NOTE_STARTED, &s->pty, &n, err);
+    if (r == 0 && n != s->plan.pty)
+        r = gvm_err_set(err, EPROTO, "the sandbox did not hand over its terminal");
+    return r;
+}
+
+/* ---- while it runs ---- */
+
+const char *gvm_sandbox_exec_error(const struct gvm_sandbox *s)
+{
+    return s->exec_error[0] ? s->exec_error : NULL;
+}
+
+const char *gvm_sandbox_notes(const struct gvm_sandbox *s)
+{
+    return s->notes;
+}
+
+int gvm_sandbox_fd(const struct gvm_sandbox *s)
+{
+    return s->ctl;
+}
+
+int gvm_sandbox_pidfd(const struct gvm_sandbox *s)
+{
+    return s->pidfd;
+}
+
+int gvm_sandbox_pty(const struct gvm_sandbox *s)
+{
+    return s->pty;
+}
+
+bool gvm_sandbox_ended(struct gvm_sandbox *s)
+{
+    struct pollfd p = {.fd = s->ctl, .events = POLLIN};
+    struct sandbox_note note;
+    char text[GVM_ERR_TEXT];
+    while (!s->told && !s->reaped && s->ctl >= 0 && poll(&p, 1, 0) > 0) {
+        ssize_t n = sandbox_recv(s->ctl, &note, text, sizeof(text) - 1, NULL, NULL);
+        if (n < 0)
+            return true;
+        if (note.type == SANDBOX_NOTE_EXIT) {
+            s->told = true;
+            s->code = note.value;
+        }
+    }
+    return s->told || s->reaped;
+}
+
+int gvm_sandbox_signal(struct gvm_sandbox *s, int sig)
+{
+    return sandbox_send(s->ctl, SANDBOX_NOTE_SIGNAL, sig, NULL, 0, NULL, 0);
+}
+
+void gvm_sandbox_kill(struct gvm_sandbox *s)
+{
+    if (s->pidfd >= 0 && !s->reaped)
+        syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0);
+}
+
+/* Learns how the init ended, unless it told the code before. With `block` waits for it. */
+static int reap_init(struct gvm_sandbox *s, bool block, struct gvm_err *err)
+{
+    siginfo_t info = {0};
+    while (!s->reaped) {
+        if (waitid((idtype_t)P_PIDFD, (id_t)s->pidfd, &info, WEXITED | (block ? 0 : WNOHANG)) < 0 &&
+            errno != EINTR)
+            return gvm_err_sys(err, errno, "cannot wait for the sandbox");
+        s->reaped = info.si_pid != 0;
+        if (!block)
+            break;
+    }
+    if (s->reaped && !s->told)
+        s->code = info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status;
+    return 0;
+}
+
+int gvm_sandbox_wait(struct gvm_sandbox *s, int *ret_code, struct gvm_err *err)
+{
+    struct pollfd p = {.fd = s->ctl, .events = POLLIN};
+    while (!gvm_sandbox_ended(s))
+        if (poll(&p, 1, -1) < 0 && errno != EINTR)
+            return gvm_err_sys(err, errno, "cannot wait for the sandbox");
+    int r = s->told ? 0 : reap_init(s, true, err);
+    if (r < 0)
+        return r;
+    s->told = true;
+    *ret_code = s->code;
+    return 0;
+}
+
+/* The overlay leaves its work directory with mode 0 inside; nobody needs it after the unmount. */
+static void remove_work(const char *run_dir)
+{
+    static const char *const names[] = {"work", "home-work", "root"};
+    GVM_AUTOCLOSE int dir = open(run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (size_t i = 0; dir >= 0 && i < 3; i++) {
+        char inner[64];
+        snprintf(inner, sizeof(inner), "%s/work", names[i]);
+        unlinkat(dir, inner, AT_REMOVEDIR);
+        snprintf(inner, sizeof(inner), "%s/index", names[i]);
+        unlinkat(dir, inner, AT_REMOVEDIR);
+        unlinkat(dir, names[i], AT_REMOVEDIR);
+    }
+}
+
+void gvm_sandbox_free(struct gvm_sandbox *s)
+{
+    if (!s)
+        return;
+    /* An init that told the end has nothing left but to let the kernel unmount: no need to wait for that. */
+    if (s->pidfd >= 0 && !s->reaped) {
+        gvm_sandbox_kill(s);
+        if (reap_init(s, !s->told, NULL) < 0)
+            s->reaped = true;
+    }
+    if (s->plan.run_dir)
+        remove_work(s->plan.run_dir);
+    for (int i = 0; i < GVM_SANDBOX_LISTENERS; i++)
+        gvm_close(&s->listeners[i]);
+    gvm_close(&s->pty);
+    gvm_close(&s->ctl);
+    gvm_close(&s->pidfd);
+    gvm_arena_free(s->arena);
+    free(s);
+}
