@@ -22,19 +22,26 @@ struct walk {
     unsigned moved;
 };
 
-/* Opens a directory however its modes were left; the owner may always repair them. */
-static int open_dir(int at, const char *name, DIR **ret)
+/* Finds a directory however its modes were left; the owner may always repair them. Returns an O_PATH
+ * descriptor. */
+static int repair(int at, const char *name)
 {
     GVM_AUTOCLOSE int path = openat(at, name, O_PATH | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC);
-    if (path < 0)
-        return -errno;
     struct stat st;
-    if (fstat(path, &st) < 0)
+    if (path < 0 || fstat(path, &st) < 0)
         return -errno;
     char proc[32];
     snprintf(proc, sizeof proc, "/proc/self/fd/%d", path);
     if ((st.st_mode & 0700) != 0700 && chmod(proc, 0700) < 0)
         return -errno;
+    return gvm_steal_fd(&path);
+}
+
+static int open_dir(int at, const char *name, DIR **ret)
+{
+    GVM_AUTOCLOSE int path = repair(at, name);
+    if (path < 0)
+        return path;
     GVM_AUTOCLOSE int fd = openat(path, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return -errno;
@@ -56,9 +63,12 @@ static int push(struct walk *w, int at, const char *name)
     return 0;
 }
 
-/* Too deep: the directory becomes a child of the top. */
+/* Too deep: the directory becomes a child of the top. Moving writes its "..", so it must be writable. */
 static int move_up(struct walk *w, int at, const char *name)
 {
+    GVM_AUTOCLOSE int path = repair(at, name);
+    if (path < 0)
+        return path;
     for (;;) {
         char to[32];
         snprintf(to, sizeof to, ".gvm-gone-%u", w->moved++);
