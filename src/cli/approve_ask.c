@@ -78,18 +78,15 @@ static void drop(struct desk *d, struct waiting **at)
     waiting_free(w);
 }
 
-/* One APPROVAL_NEWS. Text that does not parse, or more than the daemon ever keeps, is ignored: a request
- * that is not shown is one that nobody allows. */
-static void on_news(void *arg, const struct gvm_msg *m)
+/* One request, or word that it is gone. Text that does not parse, or more than the daemon ever keeps, is
+ * ignored: a request that is not shown is one that nobody allows. */
+static void take_ask(struct desk *d, struct gvm_str json)
 {
-    struct desk *d = arg;
-    if (m->type != GVM_MSG_APPROVAL_NEWS)
-        return;
     struct waiting *w = gvm_calloc(1, sizeof(*w));
     if (!w)
         return;
     w->arena = gvm_arena_new(2u << 20);
-    if (!w->arena || gvm_json_parse(w->arena, gvm_msg_str(m), &w->ask, NULL) < 0) {
+    if (!w->arena || gvm_json_parse(w->arena, json, &w->ask, NULL) < 0) {
         waiting_free(w);
         return;
     }
@@ -106,6 +103,12 @@ static void on_news(void *arg, const struct gvm_msg *m)
         *at = w;
         d->n++;
     }
+}
+
+static void on_news(void *arg, const struct gvm_msg *m)
+{
+    if (m->type == GVM_MSG_APPROVAL_NEWS)
+        take_ask(arg, gvm_msg_str(m));
 }
 
 static void show_next(struct desk *d)
@@ -189,11 +192,30 @@ static int take_news(struct desk *d)
     }
 }
 
-static int serve(struct desk *d, struct gvm_err *err)
+/* Subscribes first and lists then, so that nothing falls between the two. */
+static int open_desk(struct desk *d, struct gvm_err *err)
 {
     struct gvm_msg m = {0};
     int r = gvm_chan_call(d->chan, GVM_MSG_SUBSCRIBE, NULL, 0, NULL, 0, 10000, on_news, d, &m, err);
     gvm_msg_done(&m);
+    if (r == 0)
+        r = gvm_chan_call(d->chan, GVM_MSG_APPROVALS, NULL, 0, NULL, 0, 10000, on_news, d, &m, err);
+    if (r < 0)
+        return r;
+    struct gvm_arena *a = gvm_arena_new(16u << 20);
+    struct gvm_json *v = NULL;
+    r = a ? gvm_json_parse(a, gvm_msg_str(&m), &v, err) : gvm_err_set(err, ENOMEM, "out of memory");
+    const struct gvm_json *pending = r == 0 ? gvm_json_get(v, "pending") : NULL;
+    for (const struct gvm_json *ask = pending ? pending->child : NULL; ask; ask = ask->next)
+        take_ask(d, ask->raw);
+    gvm_arena_free(a);
+    gvm_msg_done(&m);
+    return r;
+}
+
+static int serve(struct desk *d, struct gvm_err *err)
+{
+    int r = open_desk(d, err);
     for (bool more = r == 0; more;) {
         r = take_news(d);
         if (r < 0)

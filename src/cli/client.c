@@ -211,6 +211,8 @@ static struct gvm_str last_words(int log_fd, off_t from, char *mem, size_t cap)
         text.n -= (size_t)(level + 9 - text.p);
         text.p = level + 9;
     }
+    if (gvm_str_starts(text, GVM_STR("gvmd: ")))
+        text = (struct gvm_str){text.p + 6, text.n - 6};
     return text;
 }
 

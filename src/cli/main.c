@@ -15,6 +15,9 @@ static const char help_usage[] = "usage: gvm help [VERB]\n"
 
 /* In the order a person meets them. */
 static const struct cli_verb verbs[] = {
+    ROW(check, "check a rule file"),
+    ROW(explain, "which rule decides a request, and why"),
+    ROW(trust, "use the rule file that came with a workspace"),
     ROW(reload, "make the daemon read its rules again"),
     ROW(approve, "answer requests that wait for a person"),
     ROW(diff, "show what a run would change in your files"),

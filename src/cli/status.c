@@ -19,10 +19,10 @@ static void show_children(const struct gvm_json *info)
 {
     const struct gvm_json *list = gvm_json_get(info, "children");
     for (const struct gvm_json *c = list ? list->child : NULL; c; c = c->next) {
-        printf("  %-8s pid %-8" PRId64, gvm_json_text(c, "role", "?"), gvm_json_int(c, "pid", 0));
+        printf("  %-8s pid %" PRId64, gvm_json_text(c, "role", "?"), gvm_json_int(c, "pid", 0));
         int64_t restarts = gvm_json_int(c, "restarts", 0);
         if (restarts)
-            printf(" restarted %" PRId64 " times", restarts);
+            printf(", restarted %" PRId64 " times", restarts);
         putchar('\n');
     }
 }
