@@ -13,6 +13,7 @@ static void clean(char *text)
     }
 }
 
+GVM_PRINTF(3, 0)
 static void set_text(struct gvm_err *err, int code, const char *fmt, va_list ap)
 {
     err->code = code;

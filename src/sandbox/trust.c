@@ -137,7 +137,7 @@ static int append_ca(struct sandbox_init *in, struct gvm_err *err)
     int r = fd < 0 ? -errno : gvm_write_all(fd, in->ca_pem, in->ca_len);
     if (r < 0)
         return gvm_err_sys(err, -r, "cannot add the run's CA");
-    return sandbox_layer_file(&in->etc, SANDBOX_CA_RUN + 5, in->ca_pem, in->ca_len, err);
+    return sandbox_layer_file(&in->etc, &SANDBOX_CA_RUN[5], in->ca_pem, in->ca_len, err);
 }
 
 /* A store outside /etc is covered where it is shown; one that is not shown needs nothing. */

@@ -84,7 +84,7 @@ static inline void fake_udp(uv_udp_t *h, ssize_t n, const uv_buf_t *b, const str
     struct gvm_buf out;
     if (n <= 0 || !from)
         return;
-    d->last_port = ntohs(((const struct sockaddr_in *)from)->sin_port);
+    d->last_port = ntohs(((const struct sockaddr_in *)(const void *)from)->sin_port);
     gvm_buf_init(&out, 4096);
     fake_reply(d, (struct gvm_str){b->base, (size_t)n}, false, &out);
     uv_buf_t w = uv_buf_init((char *)gvm_buf_data(&out), (unsigned)out.len);

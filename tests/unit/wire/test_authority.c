@@ -253,8 +253,8 @@ static void test_forms_of_forbidden_addresses(void **state)
         "[2001:0:7f00:1::1]",
         "[2001:0:0:0:0:0:80ff:fffe]",
         "[2606:4700::5efe:7f00:1]",
-        "127\xef\xbc\x8e"
-        "0.0.1",
+        ("127\xef\xbc\x8e"
+         "0.0.1"),
     };
     static const char *const metadata[] = {
         "169.254.169.254",
