@@ -19,6 +19,10 @@ struct keys_ca {
     char run[GVM_MAX_RUN_ID + 1];
     EVP_PKEY *key, *leaf_key;
     X509 *cert;
+    X509 *blank; /* the last leaf: the next differs in serial, dates and name only */
+    /* What every leaf is sent with, as DER. Encoding a key anew takes longer than signing. */
+    uint8_t *leaf_key_der, *cert_der;
+    int leaf_key_len, cert_len;
 };
 
 void keys_ca_free(struct keys_ca *ca)
@@ -28,6 +32,9 @@ void keys_ca_free(struct keys_ca *ca)
     EVP_PKEY_free(ca->key);
     EVP_PKEY_free(ca->leaf_key);
     X509_free(ca->cert);
+    X509_free(ca->blank);
+    OPENSSL_clear_free(ca->leaf_key_der, (size_t)ca->leaf_key_len);
+    OPENSSL_free(ca->cert_der);
     free(ca);
 }
 
@@ -70,12 +77,20 @@ static int set_name(X509 *x, const char *cn)
     return ok == 1 ? 0 : -EIO;
 }
 
-/* Version, serial, key and validity: what both kinds share. */
+/* Serial and validity: what is new in each certificate. */
+static int renew(X509 *x, int life)
+{
+    if (set_serial(x) < 0 || !X509_gmtime_adj(X509_getm_notBefore(x), -HOUR) ||
+        !X509_gmtime_adj(X509_getm_notAfter(x), life))
+        return -EIO;
+    return 0;
+}
+
+/* Version and key too: what both kinds share. */
 static X509 *begin(EVP_PKEY *key, int life)
 {
     X509 *x = X509_new();
-    if (!x || X509_set_version(x, X509_VERSION_3) != 1 || set_serial(x) < 0 ||
-        !X509_gmtime_adj(X509_getm_notBefore(x), -HOUR) || !X509_gmtime_adj(X509_getm_notAfter(x), life) ||
+    if (!x || X509_set_version(x, X509_VERSION_3) != 1 || renew(x, life) < 0 ||
         X509_set_pubkey(x, key) != 1) {
         X509_free(x);
         return NULL;
@@ -110,12 +125,45 @@ static struct keys_ca *allocate(const char *run)
     return ca;
 }
 
+/* PKCS#8, because every library reads it. */
+static int key_der(EVP_PKEY *key, uint8_t **ret)
+{
+    PKCS8_PRIV_KEY_INFO *info = EVP_PKEY2PKCS8(key);
+    int n = info ? i2d_PKCS8_PRIV_KEY_INFO(info, ret) : 0;
+    PKCS8_PRIV_KEY_INFO_free(info);
+    return n;
+}
+
+/* A leaf with everything but a name. */
+static X509 *make_blank(struct keys_ca *ca)
+{
+    GVM_CLEANUP(free_cert) X509 *x = begin(ca->leaf_key, LEAF_LIFE);
+    if (!x || X509_set_issuer_name(x, X509_get_subject_name(ca->cert)) != 1 ||
+        add_extension(x, ca->cert, NID_basic_constraints, "critical,CA:FALSE") < 0 ||
+        add_extension(x, ca->cert, NID_key_usage, "critical,digitalSignature") < 0 ||
+        add_extension(x, ca->cert, NID_ext_key_usage, "serverAuth") < 0 ||
+        add_extension(x, ca->cert, NID_subject_key_identifier, "hash") < 0 ||
+        add_extension(x, ca->cert, NID_authority_key_identifier, "keyid:always") < 0)
+        return NULL;
+    return gvm_steal_ptr(&x);
+}
+
+static int prepare_leaves(struct keys_ca *ca)
+{
+    int key = key_der(ca->leaf_key, &ca->leaf_key_der);
+    int cert = i2d_X509(ca->cert, &ca->cert_der);
+    ca->leaf_key_len = key > 0 ? key : 0;
+    ca->cert_len = cert;
+    ca->blank = make_blank(ca);
+    return key > 0 && cert > 0 && ca->blank ? 0 : -ENOMEM;
+}
+
 int keys_ca_new(const char *run, struct keys_ca **ret, struct gvm_err *err)
 {
     GVM_CLEANUP(free_ca) struct keys_ca *ca = allocate(run);
     if (ca)
         ca->key = EVP_EC_gen("P-256");
-    if (!ca || !ca->key || make_cert(ca) < 0)
+    if (!ca || !ca->key || make_cert(ca) < 0 || prepare_leaves(ca) < 0)
         return gvm_err_set(err, ENOMEM, "cannot make the CA of run %s", run);
     *ret = gvm_steal_ptr(&ca);
     return 0;
@@ -133,15 +181,6 @@ static int add_block(struct gvm_buf *out, uint8_t *der, int n)
         r = gvm_buf_add(out, der, (size_t)n);
     OPENSSL_clear_free(der, (size_t)n);
     return r;
-}
-
-/* PKCS#8, because every library reads it. */
-static int key_der(EVP_PKEY *key, uint8_t **ret)
-{
-    PKCS8_PRIV_KEY_INFO *info = EVP_PKEY2PKCS8(key);
-    int n = info ? i2d_PKCS8_PRIV_KEY_INFO(info, ret) : 0;
-    PKCS8_PRIV_KEY_INFO_free(info);
-    return n;
 }
 
 int keys_ca_export(const struct keys_ca *ca, struct gvm_buf *out, struct gvm_err *err)
@@ -182,6 +221,8 @@ int keys_ca_import(const char *run, struct gvm_str blob, struct keys_ca **ret, s
     }
     if (!ca->cert || !ca->key || X509_check_private_key(ca->cert, ca->key) != 1)
         return gvm_err_set(err, EBADMSG, "the kept CA of run %s is broken", run);
+    if (prepare_leaves(ca) < 0)
+        return gvm_err_set(err, ENOMEM, "out of memory");
     *ret = gvm_steal_ptr(&ca);
     return 0;
 }
@@ -219,61 +260,49 @@ static int name_leaf(X509 *x, X509 *ca, const char *host)
 {
     char san[GVM_MAX_HOST + 24];
     bool fits = strlen(host) <= 64;
+    X509_NAME *empty = X509_NAME_new();
+    int ok = empty && X509_set_subject_name(x, empty) == 1;
+    X509_NAME_free(empty);
+    if (!ok || (fits && set_name(x, host) < 0))
+        return -EIO;
+    int at = X509_get_ext_by_NID(x, NID_subject_alt_name, -1);
+    X509_EXTENSION_free(at < 0 ? NULL : X509_delete_ext(x, at));
     (void)snprintf(san, sizeof san, "%s%s:%s", fits ? "" : "critical,", is_address(host) ? "IP" : "DNS",
                    host);
-    if (fits && set_name(x, host) < 0)
-        return -EIO;
     return add_extension(x, ca, NID_subject_alt_name, san);
 }
 
+/* Fills the blank in and signs it. Encoding a public key takes OpenSSL longer than all the rest, so the
+ * blank is used again; every field that differs is set anew. */
 static X509 *make_leaf(struct keys_ca *ca, const char *host)
 {
-    GVM_CLEANUP(free_cert) X509 *x = begin(ca->leaf_key, LEAF_LIFE);
-    if (!x || X509_set_issuer_name(x, X509_get_subject_name(ca->cert)) != 1 ||
-        name_leaf(x, ca->cert, host) < 0 ||
-        add_extension(x, ca->cert, NID_basic_constraints, "critical,CA:FALSE") < 0 ||
-        add_extension(x, ca->cert, NID_key_usage, "critical,digitalSignature") < 0 ||
-        add_extension(x, ca->cert, NID_ext_key_usage, "serverAuth") < 0 ||
-        add_extension(x, ca->cert, NID_subject_key_identifier, "hash") < 0 ||
-        add_extension(x, ca->cert, NID_authority_key_identifier, "keyid:always") < 0)
+    X509 *x = ca->blank;
+    if (renew(x, LEAF_LIFE) < 0 || name_leaf(x, ca->cert, host) < 0)
         return NULL;
     if (ASN1_TIME_compare(X509_get0_notAfter(x), X509_get0_notAfter(ca->cert)) > 0 &&
         X509_set1_notAfter(x, X509_get0_notAfter(ca->cert)) != 1)
         return NULL;
-    return X509_sign(x, ca->key, EVP_sha256()) ? gvm_steal_ptr(&x) : NULL;
-}
-
-/* Appends DER bytes and says how many; takes and wipes them. */
-static int append_der(struct gvm_buf *out, uint8_t *der, int n, uint32_t *ret)
-{
-    if (n <= 0)
-        return -ENOMEM;
-    int r = gvm_buf_add(out, der, (size_t)n);
-    OPENSSL_clear_free(der, (size_t)n);
-    *ret = (uint32_t)n;
-    return r;
+    return X509_sign(x, ca->key, EVP_sha256()) ? x : NULL;
 }
 
 int keys_ca_leaf(struct keys_ca *ca, const char *host, struct gvm_m_leaf_cert *ret, struct gvm_buf *out,
                  struct gvm_err *err)
 {
-    struct gvm_m_leaf_cert m = {0};
-    uint8_t *cert = NULL, *key = NULL, *issuer = NULL;
+    uint8_t *cert = NULL;
     if (!plain_host(host))
         return gvm_err_set(err, EINVAL, "asked for a certificate for something that is not a host");
-    GVM_CLEANUP(free_cert) X509 *x = make_leaf(ca, host);
+    X509 *x = make_leaf(ca, host);
     int n = x ? i2d_X509(x, &cert) : 0;
-    int r = append_der(out, cert, n, &m.cert_len);
-    if (r == 0) {
-        n = key_der(ca->leaf_key, &key);
-        r = append_der(out, key, n, &m.key_len);
-    }
-    if (r == 0) {
-        n = i2d_X509(ca->cert, &issuer);
-        r = append_der(out, issuer, n, &m.ca_len);
-    }
+    int r = n > 0 ? gvm_buf_add(out, cert, (size_t)n) : -ENOMEM;
+    OPENSSL_free(cert);
+    if (r == 0)
+        r = gvm_buf_add(out, ca->leaf_key_der, (size_t)ca->leaf_key_len);
+    if (r == 0)
+        r = gvm_buf_add(out, ca->cert_der, (size_t)ca->cert_len);
     if (r < 0)
         return gvm_err_set(err, -r, "cannot make a certificate for %s", host);
-    *ret = m;
+    *ret = (struct gvm_m_leaf_cert){.cert_len = (uint32_t)n,
+                                    .key_len = (uint32_t)ca->leaf_key_len,
+                                    .ca_len = (uint32_t)ca->cert_len};
     return 0;
 }

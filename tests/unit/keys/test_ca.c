@@ -95,6 +95,42 @@ static void leaf_for_addresses_and_long_names(void **state)
     keys_ca_free(ca);
 }
 
+static int extensions(const struct leaf *l)
+{
+    return X509_get_ext_count(l->cert);
+}
+
+/* Leaves share their making: nothing of one may be in the next. */
+static void leaves_do_not_mix(void **state)
+{
+    (void)state;
+    struct keys_ca *ca = NULL;
+    assert_int_equal(keys_ca_new(RUN, &ca, NULL), 0);
+    struct leaf a = make_leaf(ca, "a.example"), b = make_leaf(ca, "203.0.113.7"),
+                c = make_leaf(ca, "c.example");
+    assert_int_equal(verify(&a, a.ca, "a.example", NULL), 1);
+    assert_int_equal(verify(&b, b.ca, NULL, "203.0.113.7"), 1);
+    assert_int_equal(verify(&c, c.ca, "c.example", NULL), 1);
+    assert_int_not_equal(verify(&c, c.ca, "a.example", NULL), 1);
+    assert_int_not_equal(verify(&c, c.ca, NULL, "203.0.113.7"), 1);
+    assert_int_equal(extensions(&a), 6);
+    assert_int_equal(extensions(&c), 6);
+    assert_int_equal(X509_NAME_entry_count(X509_get_subject_name(c.cert)), 1);
+    assert_int_not_equal(
+        ASN1_INTEGER_cmp(X509_get0_serialNumber(a.cert), X509_get0_serialNumber(c.cert)), 0);
+    /* notBefore in the past, a week at most, never beyond the CA. */
+    int days = 0, seconds = 0;
+    assert_int_equal(ASN1_TIME_diff(&days, &seconds, X509_get0_notBefore(c.cert), NULL), 1);
+    assert_true(days == 0 && seconds >= 3500);
+    assert_int_equal(ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(c.cert)), 1);
+    assert_true(days >= 6 && days <= 7);
+    assert_true(ASN1_TIME_compare(X509_get0_notAfter(c.cert), X509_get0_notAfter(c.ca)) < 0);
+    free_leaf(&a);
+    free_leaf(&b);
+    free_leaf(&c);
+    keys_ca_free(ca);
+}
+
 static void not_a_host_is_refused(void **state)
 {
     (void)state;
@@ -177,6 +213,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(leaf_is_for_its_name),
         cmocka_unit_test(leaf_for_addresses_and_long_names),
+        cmocka_unit_test(leaves_do_not_mix),
         cmocka_unit_test(not_a_host_is_refused),
         cmocka_unit_test(cas_do_not_vouch_for_each_other),
         cmocka_unit_test(sealed_comes_back_whole),
