@@ -94,8 +94,7 @@ static void fail(struct control *c, struct control_run *r, const struct gvm_err 
     control_refuse_err(c, r->client, r->client_id, err);
     if (r->stage >= RUN_ADDING)
         tell(c, r, GVM_ROLE_PROXY, GVM_MSG_RUN_END, ignore);
-    if (r->have_ca)
-        tell(c, r, GVM_ROLE_KEYS, GVM_MSG_CA_DROP, ignore);
+    tell(c, r, GVM_ROLE_KEYS, GVM_MSG_CA_DROP, ignore); /* asked for it was, even if not yet answered */
     take_out(c, r);
 }
 
