@@ -185,14 +185,8 @@ static void refuse(struct process *p, enum gvm_role role, uint64_t id, int error
         answer(p, &a, error, 0);
 }
 
-static void on_append(struct process *p, enum gvm_role role, const struct gvm_msg *m)
+static void take_line(struct process *p, enum gvm_role role, uint64_t id, struct gvm_str line)
 {
-    struct gvm_m_append head;
-    if (m->len < sizeof head)
-        return;
-    memcpy(&head, m->data, sizeof head);
-    struct gvm_str line = {(const char *)m->data + sizeof head, m->len - sizeof head};
-    uint64_t id = head.flags & GVM_APPEND_NO_WAIT ? 0 : m->id;
     if (p->closed_since) {
         p->refused++;
         refuse(p, role, id, EIO);
@@ -213,6 +207,24 @@ static void on_append(struct process *p, enum gvm_role role, const struct gvm_ms
         p->held_since = gvm_mono_ns();
     if (ledger_writer_full(p->w))
         commit(p);
+}
+
+static void on_append(struct process *p, enum gvm_role role, const struct gvm_msg *m)
+{
+    struct gvm_m_append head;
+    if (m->len < sizeof head)
+        return;
+    memcpy(&head, m->data, sizeof head);
+    struct gvm_str rest = {(const char *)m->data + sizeof head, m->len - sizeof head}, line;
+    if (!(head.flags & GVM_APPEND_NO_WAIT)) {
+        take_line(p, role, m->id, rest);
+        return;
+    }
+    bool more;
+    do {
+        more = gvm_str_cut(&rest, '\n', &line);
+        take_line(p, role, 0, line);
+    } while (more);
 }
 
 static bool batch_due(const struct process *p, int64_t now)

@@ -173,7 +173,7 @@ static int rebuild_tree(struct ledger_writer *w, const uint64_t *first, size_t n
     if (base && tree_from_tiles(w, base) < 0)
         return gvm_err_set(err, EIO, "ledger: a tile became unreadable");
     for (unsigned l = 0; l < TILE_LEVELS; l++)
-        w->synced[l] = base >> (8 * (l + 1));
+        w->synced[l] = base >> (8 * l) >> 8;
     w->tiles_synced = base;
     w->tree->sink = keep_tile;
     w->tree->arg = w;

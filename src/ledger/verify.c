@@ -261,10 +261,10 @@ static void look_again(struct vlines *l, size_t pos)
 }
 
 /* The next line of the last segment; a batch that a writer is just writing gets time to become whole. */
-static int next_line(struct vlines *l, bool last, struct gvm_str *ret)
+static int next_line(const struct check *c, struct vlines *l, bool last, struct gvm_str *ret)
 {
-    int r = VLINE_END;
-    for (int i = 0; i < SETTLE_TRIES; i++) {
+    int r = VLINE_END, tries = c->opts->still ? 1 : SETTLE_TRIES;
+    for (int i = 0; i < tries; i++) {
         r = vlines_next(l, ret);
         if (!last || (r != VLINE_TORN && r != VLINE_ZEROS))
             return r;
@@ -275,7 +275,7 @@ static int next_line(struct vlines *l, bool last, struct gvm_str *ret)
             return z;
         if (zeros)
             return VLINE_ZEROS;
-        if (i + 1 < SETTLE_TRIES)
+        if (i + 1 < tries)
             sleep_ms(SETTLE_MS);
         l->off = at;
         look_again(l, 0);
@@ -296,7 +296,7 @@ static int read_segment(struct check *c, uint64_t first, bool last, struct gvm_e
         return gvm_err_sys(err, -r, "cannot open %s", file);
     }
     c->rep->segments++;
-    while ((r = next_line(&l, last, &line)) == VLINE_ENTRY && !c->broken) {
+    while ((r = next_line(c, &l, last, &line)) == VLINE_ENTRY && !c->broken) {
         r = take_entry(c, line, file, err);
         if (r < 0)
             break;

@@ -59,6 +59,7 @@ int gvm_checkpoint_open(struct gvm_str note, const struct gvm_vkey *key, struct 
 struct gvm_verify_opts {
     const struct gvm_vkey *key;          /* needed */
     const struct gvm_checkpoint *since;  /* a head kept elsewhere, already opened; or NULL */
+    bool still;                          /* no writer is at work: give a half line no time to become whole */
 };
 
 struct gvm_verify_report {

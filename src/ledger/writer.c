@@ -106,7 +106,7 @@ static int write_tile(void *arg, unsigned level, uint64_t index, const uint8_t *
 
 static uint64_t full_tiles(const struct ledger_writer *w, unsigned level)
 {
-    return level == TILE_LEVELS - 1 ? 0 : w->tree->size >> (8 * (level + 1));
+    return w->tree->size >> (8 * level) >> 8;
 }
 
 /* Syncs the next tile that was not; 0 when none is left, 1 when it did one. */

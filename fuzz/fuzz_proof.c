@@ -1,0 +1,25 @@
+/* Proof texts from anywhere, with the entry they are for. Input: entry, newline, proof. A proof that
+ * holds must not hold for another entry. */
+#include <stdlib.h>
+#include "ledger/verify.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const uint8_t seed[32] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+    static struct gvm_vkey key;
+    struct gvm_str proof = {(const char *)data, size}, entry;
+    struct gvm_checkpoint head;
+    struct gvm_err err = {0};
+    uint64_t index;
+    if (!key.name[0] && gvm_vkey_from_seed(seed, "gvm.test/unit", &key, NULL) < 0)
+        abort();
+    if (!gvm_str_cut(&proof, '\n', &entry))
+        return 0;
+    if (gvm_proof_check(proof, entry, &key, &index, &head, &err) < 0)
+        return 0;
+    if (index >= head.size || gvm_proof_check(proof, GVM_STR("{}"), &key, &index, &head, NULL) == 0)
+        abort();
+    return 0;
+}
