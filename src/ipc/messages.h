@@ -55,7 +55,8 @@ enum gvm_msg_type {
     GVM_MSG_STATUS,
     GVM_MSG_STATUS_INFO,
 
-    /* proxy, control, parent -> ledger: struct gvm_m_append, then one JSON line without newline.
+    /* proxy, control, parent -> ledger: struct gvm_m_append, then one JSON line without newline; with
+     * GVM_APPEND_NO_WAIT one or more, a newline between them.
      * Answer APPENDED struct gvm_m_appended once durable (or, with GVM_APPEND_NO_WAIT, never).
      * control -> client: the same as answer to NOTE. */
     GVM_MSG_APPEND,

@@ -214,6 +214,8 @@ static int init(struct px *px, struct gvm_err *err)
     if (!px->policies || !px->runs || !px->asks)
         return gvm_err_set(err, ENOMEM, "out of memory");
     int r = uv_loop_init(&px->loop);
+    if (r == 0)
+        r = px_batch_start(px);
     return r < 0 ? gvm_err_sys(err, -r, "cannot make an event loop") : 0;
 }
 
@@ -236,6 +238,8 @@ static int warm_up(struct gvm_err *err)
 static void last_words(struct px *px)
 {
     px_runs_stop(px);
+    if (px_batch_flush(px) < 0)
+        return;
     for (int i = 0; i < FLUSH_TRIES && px_ledger_busy(px); i++) {
         struct pollfd p = {.fd = gvm_chan_fd(px->links[GVM_ROLE_LEDGER]->chan), .events = POLLOUT};
         if (poll(&p, 1, 100) < 0 || gvm_chan_flush(px->links[GVM_ROLE_LEDGER]->chan) < 0)

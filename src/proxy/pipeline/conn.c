@@ -196,6 +196,7 @@ void px_conn_close(struct px_conn *c, uint64_t linger_ms, const char *error)
     c->state = PX_CLOSED;
     if (c->parked)
         unpark_one(c);
+    px_batch_forget(c);
     px_leaf_forget(c);
     px_link_cancel(c->px, &rq->waiter);
     if (rq->ask_up)

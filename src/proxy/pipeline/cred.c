@@ -177,7 +177,7 @@ static void on_headers(void *arg, const struct gvm_msg *m)
         return;
     }
     px_record_credential(c, type_of(rq));
-    if (px_append(c->px, NULL, NULL, NULL) < 0)
+    if (px_append_decision(c) < 0)
         px_fail(c, 503, "the record could not be written");
     else
         px_connect(c);

@@ -201,7 +201,7 @@ static void record_and_act(struct px_conn *c)
     px_record_decision(c);
     rq->live = true;
     rq->began_ns = gvm_mono_ns();
-    int r = waits ? px_append(c->px, on_recorded, c, &rq->waiter) : px_append(c->px, NULL, NULL, NULL);
+    int r = waits ? px_append(c->px, on_recorded, c, &rq->waiter) : px_append_decision(c);
     if (r < 0) {
         rq->live = false; /* nothing of it is in the log */
         px_fail(c, 503, "the record could not be written");

@@ -101,6 +101,8 @@ static void write_answer(struct px_conn *c, const struct answer *a, bool close)
 static void answer(struct px_conn *c, const struct answer *a)
 {
     struct px_request *rq = &c->rq;
+    if (px_conn_closed(c)) /* its record could not be written */
+        return;
     bool close = a->close || rq->close || c->agent_eof || !body_is_over(c);
     rq->status = a->status;
     write_answer(c, a, close);
@@ -123,6 +125,8 @@ static void cut(struct px_conn *c, const char *error)
 
 void px_refuse(struct px_conn *c, unsigned status, const char *why, const char *reason)
 {
+    if (px_conn_closed(c))
+        return;
     px_conn_no_timer(c);
     struct gvm_str raw = gvm_buf_str(&c->in);
     if (c->state != PX_HEAD && c->state != PX_SNIFF)

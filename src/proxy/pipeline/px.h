@@ -249,6 +249,8 @@ struct px_conn {
     struct px_conn *next, **link; /* of the run */
     struct px_conn *park_next;
     bool parked;
+    struct px_conn *unsent_next;
+    bool unsent;
     struct px *px;
     struct px_run *run;
     struct stream *agent;
@@ -277,6 +279,10 @@ struct px {
     uint64_t next_ask;
     struct px_conn *parked, **parked_tail;
     struct gvm_buf line, scratch;
+    struct gvm_buf batch;     /* entries nobody waits for, until the loop's turn ends */
+    struct px_conn *unsent;   /* whose decision is among them */
+    uv_prepare_t turn;
+    uv_timer_t batch_timer;
     struct gvm_http1_head head;
     bool stopping;
 };
@@ -422,10 +428,19 @@ void px_record_refused(struct px_conn *c, unsigned status, const char *why, cons
 void px_record_approval(struct px_conn *c, bool allow, const char *who, const char *how,
                         const char *scope, const char *why);
 void px_record_credential(struct px_conn *c, const char *type);
-/* Sends px->line. Without cb nothing is waited for. */
+/* Sends px->line and asks to be told when it is durable. */
 int px_append(struct px *px, px_answer_fn *cb, void *arg, uint64_t *ret_waiter) GVM_MUST_CHECK;
+/* Sends px->line, a decision that is acted on without waiting: it leaves before anything that was
+ * written to a stream since. */
+int px_append_decision(struct px_conn *c) GVM_MUST_CHECK;
 /* Sends px->line where a loss changes nothing that is still to be decided. */
 void px_append_quiet(struct px *px);
+/* batch.c: entries that are not waited for travel together. */
+int px_batch_start(struct px *px) GVM_MUST_CHECK;
+int px_batch_add(struct px *px, struct gvm_str line) GVM_MUST_CHECK;
+void px_batch_hold(struct px_conn *c); /* its decision is in the batch */
+void px_batch_forget(struct px_conn *c);
+int px_batch_flush(struct px *px) GVM_MUST_CHECK;
 /* Was this APPENDED a yes? */
 bool px_appended(const struct gvm_msg *m);
 /* Records the outcome owed, once. */

@@ -32,20 +32,32 @@ static int line_ready(struct px *px)
 
 int px_append(struct px *px, px_answer_fn *cb, void *arg, uint64_t *ret_waiter)
 {
-    struct gvm_m_append h = {.flags = cb ? 0 : GVM_APPEND_NO_WAIT};
+    struct gvm_m_append h = {0};
     int r = line_ready(px);
+    if (r == 0)
+        r = px_batch_flush(px); /* what was before stays before */
     if (r < 0)
         return r;
-    const void *line = gvm_buf_data(&px->line);
-    if (cb)
-        return px_link_ask(px, GVM_ROLE_LEDGER, GVM_MSG_APPEND, &h, sizeof h, line, px->line.len, cb, arg,
-                           ret_waiter);
-    return px_link_send(px, GVM_ROLE_LEDGER, GVM_MSG_APPEND, 0, &h, sizeof h, line, px->line.len);
+    return px_link_ask(px, GVM_ROLE_LEDGER, GVM_MSG_APPEND, &h, sizeof h, gvm_buf_data(&px->line),
+                       px->line.len, cb, arg, ret_waiter);
+}
+
+int px_append_decision(struct px_conn *c)
+{
+    struct px *px = c->px;
+    int r = line_ready(px);
+    if (r == 0)
+        r = px_batch_add(px, gvm_buf_str(&px->line));
+    if (r == 0)
+        px_batch_hold(c);
+    return r;
 }
 
 void px_append_quiet(struct px *px)
 {
-    int r = px_append(px, NULL, NULL, NULL);
+    int r = line_ready(px);
+    if (r == 0)
+        r = px_batch_add(px, gvm_buf_str(&px->line));
     if (r < 0)
         gvm_log(GVM_LOG_WARN, "an entry was not recorded: %s", strerrordesc_np(-r));
 }

@@ -6,10 +6,10 @@
 #include "proxy/upstream/dns_answer.h"
 #include "proxy/upstream/upstream.h"
 
-#define POOL_PER_KEY 8u
-#define POOL_TOTAL 256u
+#define POOL_PER_KEY 128u
+#define POOL_TOTAL   512u
 #define POOL_IDLE_MS 60000u
-#define DIAL_MAX 4u /* addresses tried for one request */
+#define DIAL_MAX     4u /* addresses tried for one request */
 
 struct endpoint {
     struct gvm_ip ip;
@@ -17,27 +17,29 @@ struct endpoint {
 };
 
 /* address.c - "ip", "ip:port", "[ip6]:port"; port `dflt` when none. */
-int endpoint_parse(const char *text, uint16_t dflt, struct endpoint *ret, struct gvm_err *err)
-    GVM_MUST_CHECK;
+int endpoint_parse(const char *text, uint16_t dflt, struct endpoint *ret,
+                   struct gvm_err *err) GVM_MUST_CHECK;
 /* May this address be dialled for `host`? -EACCES with the class in the text. */
 int address_check(const char *host, const struct endpoint *to, bool private_ok, bool pinned,
-                  const struct endpoint *refuse, unsigned nrefuse, struct gvm_err *err) GVM_MUST_CHECK;
+                  const struct endpoint *refuse, unsigned nrefuse,
+                  struct gvm_err *err) GVM_MUST_CHECK;
 
 /* resolve.c */
 struct resolver;
 struct lookup;
-typedef void lookup_cb(void *arg, const struct gvm_ip *addrs, unsigned n, const struct gvm_err *err);
-int resolver_new(const struct upstream_setup *setup, struct resolver **ret, struct gvm_err *err)
-    GVM_MUST_CHECK;
+typedef void lookup_cb(void *arg, const struct gvm_ip *addrs, unsigned n,
+                       const struct gvm_err *err);
+int resolver_new(const struct upstream_setup *setup, struct resolver **ret,
+                 struct gvm_err *err) GVM_MUST_CHECK;
 void resolver_free(struct resolver *r); /* no lookup may be under way */
-/* cb once, never inside this call: addresses (at least one), or err: ENOENT no such name or no address,
- * ETIMEDOUT no answer, EAGAIN the resolvers cannot tell. */
-int resolver_lookup(struct resolver *r, const char *host, lookup_cb *cb, void *arg, struct lookup **ret,
-                    struct gvm_err *err) GVM_MUST_CHECK;
+/* cb once, never inside this call: addresses (at least one), or err: ENOENT no such name or no
+ * address, ETIMEDOUT no answer, EAGAIN the resolvers cannot tell. */
+int resolver_lookup(struct resolver *r, const char *host, lookup_cb *cb, void *arg,
+                    struct lookup **ret, struct gvm_err *err) GVM_MUST_CHECK;
 void lookup_cancel(struct lookup *l); /* no callback afterwards */
 
-/* exchange.c - one try of one question at one resolver. done(arg, answer, err) once, never inside the
- * call that begins it; answer NULL on error. */
+/* exchange.c - one try of one question at one resolver. done(arg, answer, err) once, never inside
+ * the call that begins it; answer NULL on error. */
 struct exchange;
 typedef void exchange_cb(void *arg, const struct dns_answer *a, const struct gvm_err *err);
 struct exchange_want {
@@ -57,11 +59,11 @@ struct trust;
 int trust_new(struct gvm_str system_pem, struct trust **ret, struct gvm_err *err) GVM_MUST_CHECK;
 void trust_free(struct trust *t);
 /* The client context for system trust plus `extra_pem`; one reference for the caller. */
-int trust_ctx(struct trust *t, struct gvm_str extra_pem, SSL_CTX **ret, struct gvm_err *err)
-    GVM_MUST_CHECK;
+int trust_ctx(struct trust *t, struct gvm_str extra_pem, SSL_CTX **ret,
+              struct gvm_err *err) GVM_MUST_CHECK;
 /* A client SSL that accepts only a certificate for `host` (name or IP text). */
-int trust_ssl(SSL_CTX *ctx, const char *host, uint16_t port, SSL **ret, struct gvm_err *err)
-    GVM_MUST_CHECK;
+int trust_ssl(SSL_CTX *ctx, const char *host, uint16_t port, SSL **ret,
+              struct gvm_err *err) GVM_MUST_CHECK;
 
 /* pool.c */
 struct pool;
