@@ -2,10 +2,10 @@
  *
  *   bench_stream [seconds per measurement, default 2]
  *
- * Three processes on loopback: a TLS server that answers each request with a fixed response, a relay that
- * ends TLS on both sides and passes bytes, a client with N keep-alive connections and one request in
- * flight on each. Direct and relayed runs alternate; the best of three rounds counts. The pipeline can
- * never cost less than this floor. Prints one JSON line per measurement.
+ * Three processes on loopback: a TLS server that answers each request with a fixed response, a
+ * relay that ends TLS on both sides and passes bytes, a client with N keep-alive connections and
+ * one request in flight on each. Direct and relayed runs alternate; the best of three rounds
+ * counts. The pipeline can never cost less than this floor. Prints one JSON line per measurement.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,7 @@
 #include "proxy/stream/stream.h"
 
 #define MAX_SAMPLES 2000000u
-#define MAX_CONNS 64
+#define MAX_CONNS   64
 
 static const char request[] = "GET /v1/models HTTP/1.1\r\nHost: bench.test\r\nUser-Agent: bench\r\n"
                               "Accept: */*\r\nAuthorization: Bearer 0123456789abcdef\r\n\r\n";
@@ -85,7 +85,8 @@ static void on_served(uv_stream_t *l, int status)
     if (!v)
         exit(1);
     need(stream_accept(l, &served_events, v, &v->s, NULL), "accept");
-    need(stream_start_tls(v->s, SSL_new(server_ctx), true, GVM_STR(""), 5000, served_tls, v, NULL), "TLS");
+    need(stream_start_tls(v->s, SSL_new(server_ctx), true, GVM_STR(""), 5000, served_tls, v, NULL),
+         "TLS");
 }
 
 /* ---- relay ---- */
@@ -171,8 +172,9 @@ static void agent_tls(void *arg, const struct gvm_err *err)
         pair_end(p);
         return;
     }
-    need(stream_connect(&loop, (struct sockaddr *)&server_at, 5000, NULL, p, upstream_open, &p->upstream.s,
-                        NULL), "connect");
+    need(stream_connect(&loop, (struct sockaddr *)&server_at, 5000, NULL, p, upstream_open,
+                        &p->upstream.s, NULL),
+         "connect");
 }
 
 static void on_agent(uv_stream_t *l, int status)
@@ -185,7 +187,8 @@ static void on_agent(uv_stream_t *l, int status)
     p->agent.other = &p->upstream;
     p->upstream.other = &p->agent;
     need(stream_accept(l, NULL, NULL, &p->agent.s, NULL), "accept");
-    need(stream_start_tls(p->agent.s, SSL_new(server_ctx), true, GVM_STR(""), 5000, agent_tls, p, NULL),
+    need(stream_start_tls(p->agent.s, SSL_new(server_ctx), true, GVM_STR(""), 5000, agent_tls, p,
+                          NULL),
          "TLS");
 }
 
@@ -278,7 +281,8 @@ static struct result measure(const struct sockaddr_in *to, int conns, uint64_t m
     for (int i = 0; i < conns; i++) {
         askers[i] = (struct asker){0};
         need(stream_connect(&loop, (const struct sockaddr *)to, 5000, NULL, &askers[i], asker_open,
-                            &askers[i].s, NULL), "connect");
+                            &askers[i].s, NULL),
+             "connect");
     }
     uv_timer_init(&loop, &t);
     t.data = &over;
@@ -349,7 +353,8 @@ static void compare(pid_t relay, int conns, uint64_t ms)
         double before = cpu_seconds(relay);
         struct result r = measure(&relay_at, conns, ms);
         /* The warm-up is in the processor time too, so count its requests at the same rate. */
-        double used = (cpu_seconds(relay) - before) / (r.per_second * ((double)ms + 500) / 1000.0) * 1e6;
+        double used =
+            (cpu_seconds(relay) - before) / (r.per_second * ((double)ms + 500) / 1000.0) * 1e6;
         if (!round || d.p50_us < direct.p50_us)
             direct = d;
         if (!round || r.p50_us < through.p50_us)
@@ -359,8 +364,8 @@ static void compare(pid_t relay, int conns, uint64_t ms)
     printf("{\"connections\":%d,\"direct_per_second\":%.0f,\"direct_p50_us\":%.1f,"
            "\"relay_per_second\":%.0f,\"relay_p50_us\":%.1f,\"relay_p99_us\":%.1f,"
            "\"added_p50_us\":%.1f,\"relay_cpu_us_per_request\":%.1f}\n",
-           conns, direct.per_second, direct.p50_us, through.per_second, through.p50_us, through.p99_us,
-           through.p50_us - direct.p50_us, cpu);
+           conns, direct.per_second, direct.p50_us, through.per_second, through.p50_us,
+           through.p99_us, through.p50_us - direct.p50_us, cpu);
     (void)fflush(stdout);
 }
 

@@ -1,6 +1,6 @@
-/* What a resolver may send. Properties: addresses only with a clean code, never more than fit, all of the
- * asked family. First byte: type; the id and the question are copied from the input so that most inputs
- * get past them. */
+/* What a resolver may send. Properties: addresses only with a clean code, never more than fit, all
+ * of the asked family. First byte: type; the id and the question are copied from the input so that
+ * most inputs get past them. */
 #include <stdlib.h>
 #include "proxy/upstream/dns_answer.h"
 

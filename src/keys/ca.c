@@ -1,8 +1,8 @@
 /* ca.c - one certificate authority per run, and its leaves (RFC 5280).
  *
- * CA: P-256, CN "GVM run CA <run>", pathlen 0, from an hour ago for 30 days. Leaf: one P-256 key per run,
- * the host as the only subjectAltName, serverAuth, at most 7 days and never beyond the CA. notBefore lies
- * in the past so that a slow clock inside does not refuse it.
+ * CA: P-256, CN "GVM run CA <run>", pathlen 0, from an hour ago for 30 days. Leaf: one P-256 key
+ * per run, the host as the only subjectAltName, serverAuth, at most 7 days and never beyond the CA.
+ * notBefore lies in the past so that a slow clock inside does not refuse it.
  */
 #include <errno.h>
 #include <openssl/ec.h>
@@ -240,12 +240,13 @@ int keys_ca_pem(const struct keys_ca *ca, struct gvm_buf *out, struct gvm_err *e
 
 /* ---- leaves ---- */
 
-/* `host` is canonical (wire/url.h): only [a-z0-9._-] or an address, so it cannot break out of the value.
- * Checked again, because here a comma would add a name. */
+/* `host` is canonical (wire/url.h): only [a-z0-9._-] or an address, so it cannot break out of the
+ * value. Checked again, because here a comma would add a name. */
 static bool plain_host(const char *host)
 {
     size_t n = strlen(host);
-    return n > 0 && n <= GVM_MAX_HOST && strspn(host, "abcdefghijklmnopqrstuvwxyz0123456789._:-") == n;
+    return n > 0 && n <= GVM_MAX_HOST &&
+           strspn(host, "abcdefghijklmnopqrstuvwxyz0123456789._:-") == n;
 }
 
 static bool is_address(const char *host)
@@ -267,13 +268,13 @@ static int name_leaf(X509 *x, X509 *ca, const char *host)
         return -EIO;
     int at = X509_get_ext_by_NID(x, NID_subject_alt_name, -1);
     X509_EXTENSION_free(at < 0 ? NULL : X509_delete_ext(x, at));
-    (void)snprintf(san, sizeof san, "%s%s:%s", fits ? "" : "critical,", is_address(host) ? "IP" : "DNS",
-                   host);
+    (void)snprintf(san, sizeof san, "%s%s:%s", fits ? "" : "critical,",
+                   is_address(host) ? "IP" : "DNS", host);
     return add_extension(x, ca, NID_subject_alt_name, san);
 }
 
-/* Fills the blank in and signs it. Encoding a public key takes OpenSSL longer than all the rest, so the
- * blank is used again; every field that differs is set anew. */
+/* Fills the blank in and signs it. Encoding a public key takes OpenSSL longer than all the rest, so
+ * the blank is used again; every field that differs is set anew. */
 static X509 *make_leaf(struct keys_ca *ca, const char *host)
 {
     X509 *x = ca->blank;
@@ -285,8 +286,8 @@ static X509 *make_leaf(struct keys_ca *ca, const char *host)
     return X509_sign(x, ca->key, EVP_sha256()) ? x : NULL;
 }
 
-int keys_ca_leaf(struct keys_ca *ca, const char *host, struct gvm_m_leaf_cert *ret, struct gvm_buf *out,
-                 struct gvm_err *err)
+int keys_ca_leaf(struct keys_ca *ca, const char *host, struct gvm_m_leaf_cert *ret,
+                 struct gvm_buf *out, struct gvm_err *err)
 {
     uint8_t *cert = NULL;
     if (!plain_host(host))

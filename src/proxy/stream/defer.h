@@ -1,4 +1,5 @@
-/* proxy/stream/defer.h - "call this from the loop, soon": keeps callbacks out of the calls that cause them. */
+/* proxy/stream/defer.h - "call this from the loop, soon": keeps callbacks out of the calls that
+ * cause them. */
 #ifndef GVM_PROXY_DEFER_H
 #define GVM_PROXY_DEFER_H
 
@@ -19,7 +20,8 @@ struct defer {
 struct stream_loop *stream_loop_ref(uv_loop_t *loop) GVM_MUST_CHECK;
 void stream_loop_unref(struct stream_loop *sl);
 
-/* fn(arg) runs once in the next turn of the loop, unless cancelled before. Set again: stays as it is. */
+/* fn(arg) runs once in the next turn of the loop, unless cancelled before. Set again: stays as it
+ * is. */
 void defer_set(struct defer *d, struct stream_loop *sl, void (*fn)(void *arg), void *arg);
 void defer_cancel(struct defer *d);
 

@@ -7,7 +7,8 @@
 #include "proxy/stream/stream_int.h"
 
 #define REST_MAX (4u * STREAM_CHUNK)
-#define ORIGINAL_DST 80 /* SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST; their headers clash with libc's */
+#define ORIGINAL_DST                                                                               \
+    80 /* SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST; their headers clash with libc's */
 
 static void kicked(void *arg);
 
@@ -109,7 +110,7 @@ static struct stream *stream_new(uv_loop_t *loop, const struct stream_events *ev
     s->fd = -1;
     s->paused = true;
     gvm_buf_init(&s->pend, STREAM_CAP);
-    s->pend.secret = true; /* injected credentials pass here */
+    s->pend.secret = true;                 /* injected credentials pass here */
     gvm_buf_init(&s->out, 2 * STREAM_CAP); /* TLS adds a little to every record */
     gvm_buf_init(&s->flying, 2 * STREAM_CAP);
     gvm_buf_init(&s->rest, REST_MAX);
@@ -300,7 +301,8 @@ static void on_alloc(uv_handle_t *h, size_t hint, uv_buf_t *buf)
 {
     (void)hint;
     struct stream *s = h->data;
-    /* An empty buffer makes libuv come back with UV_ENOBUFS and read nothing: the pause takes hold. */
+    /* An empty buffer makes libuv come back with UV_ENOBUFS and read nothing: the pause takes hold.
+     */
     bool wanted = wants_bytes(s);
     *buf = uv_buf_init(wanted ? (char *)s->sl->in : NULL, wanted ? STREAM_CHUNK : 0);
 }
@@ -434,8 +436,8 @@ void stream_abort(struct stream *s)
 
 bool stream_quiet(struct stream *s)
 {
-    if (s->state != STREAM_OPEN || s->eof_wire || s->eof_in || s->broken || s->more || s->rest.len ||
-        s->shut_wanted || s->handshaking || (s->ssl && SSL_has_pending(s->ssl)))
+    if (s->state != STREAM_OPEN || s->eof_wire || s->eof_in || s->broken || s->more ||
+        s->rest.len || s->shut_wanted || s->handshaking || (s->ssl && SSL_has_pending(s->ssl)))
         return false;
     uint8_t byte;
     return recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
@@ -465,8 +467,8 @@ int stream_original_dst(struct stream *s, struct gvm_ip *ret_ip, uint16_t *ret_p
     int r = uv_tcp_getsockname(&s->tcp, (struct sockaddr *)&here, &n);
     if (r < 0)
         return r;
-    socklen_t len = here.ss_family == AF_INET ? sizeof(struct sockaddr_in)
-                                              : sizeof(struct sockaddr_in6);
+    socklen_t len =
+        here.ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
     int level = here.ss_family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
     if (getsockopt(s->fd, level, ORIGINAL_DST, &dst, &len) < 0)
         return errno == ENOPROTOOPT ? -ENOENT : -errno;

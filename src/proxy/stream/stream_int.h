@@ -1,13 +1,13 @@
 /* proxy/stream/stream_int.h - what the files of this folder share.
  *
- * How a byte travels. Reading: libuv reads into the loop's one `in` buffer. Plain bytes go from there to
- * on_data. For TLS a window over `in` is what the BIO hands to OpenSSL; plaintext gathers in the loop's
- * `plain` buffer and goes to on_data in pieces of up to 64 KiB. If the callee pauses, ciphertext not yet
- * taken moves to the stream's `rest` and is fed again after stream_resume().
- * Writing: small writes wait in `pend` (plain bytes) until the outermost callback ends, large ones go on
- * at once. TLS encrypts into the loop's `wire` buffer, which is sent before anything else can run, so one
- * buffer serves all streams. What the kernel does not take waits in `out`; while libuv writes, it owns
- * `flying`.
+ * How a byte travels. Reading: libuv reads into the loop's one `in` buffer. Plain bytes go from
+ * there to on_data. For TLS a window over `in` is what the BIO hands to OpenSSL; plaintext gathers
+ * in the loop's `plain` buffer and goes to on_data in pieces of up to 64 KiB. If the callee pauses,
+ * ciphertext not yet taken moves to the stream's `rest` and is fed again after stream_resume().
+ * Writing: small writes wait in `pend` (plain bytes) until the outermost callback ends, large ones
+ * go on at once. TLS encrypts into the loop's `wire` buffer, which is sent before anything else can
+ * run, so one buffer serves all streams. What the kernel does not take waits in `out`; while libuv
+ * writes, it owns `flying`.
  */
 #ifndef GVM_PROXY_STREAM_INT_H
 #define GVM_PROXY_STREAM_INT_H
@@ -15,10 +15,10 @@
 #include "proxy/stream/defer.h"
 #include "proxy/stream/stream.h"
 
-#define STREAM_CHUNK (64u * 1024u)   /* bytes read or decrypted at a time */
-#define STREAM_SMALL (8u * 1024u)    /* writes up to this may wait for the end of the callback */
-#define STREAM_RECORD 16384u         /* largest TLS record, plaintext */
-#define STREAM_CAP (4u * GVM_STREAM_HIGH)
+#define STREAM_CHUNK  (64u * 1024u) /* bytes read or decrypted at a time */
+#define STREAM_SMALL  (8u * 1024u)  /* writes up to this may wait for the end of the callback */
+#define STREAM_RECORD 16384u        /* largest TLS record, plaintext */
+#define STREAM_CAP    (4u * GVM_STREAM_HIGH)
 
 enum stream_state {
     STREAM_CONNECTING,
@@ -30,10 +30,10 @@ enum stream_state {
 struct stream_loop {
     uv_loop_t *loop;
     struct stream_loop *next;
-    uv_idle_t idle;       /* runs what was deferred */
+    uv_idle_t idle; /* runs what was deferred */
     unsigned refs;
-    unsigned depth;       /* callbacks or batches being inside */
-    unsigned batches;     /* of depth, those begun by stream_batch_begin() */
+    unsigned depth;   /* callbacks or batches being inside */
+    unsigned batches; /* of depth, those begun by stream_batch_begin() */
     struct defer *deferred;
     struct stream *dirty; /* streams with `pend` to send */
     struct gvm_buf wire;  /* TLS bytes made by the call being inside */
@@ -52,34 +52,34 @@ struct stream {
     void (*connected)(void *arg, struct stream *s, const struct gvm_err *err);
     int fd;
     enum stream_state state;
-    unsigned handles;     /* that are not closed yet */
+    unsigned handles; /* that are not closed yet */
     bool paused;
-    bool reading;         /* libuv reads */
-    bool eof_wire;        /* FIN was read */
-    bool eof_in;          /* on_eof was called */
+    bool reading;  /* libuv reads */
+    bool eof_wire; /* FIN was read */
+    bool eof_in;   /* on_eof was called */
     bool shut_wanted, shut_sent;
-    bool above;           /* queued had passed HIGH */
+    bool above; /* queued had passed HIGH */
     bool is_dirty;
-    int broken;           /* errno that on_close will tell, 0 = none */
+    int broken; /* errno that on_close will tell, 0 = none */
     const char *broken_what;
 
     struct gvm_buf pend, out, flying, rest;
     struct stream *next_dirty, **prev_dirty;
-    struct defer kick;    /* pump, fail or finish from the loop */
+    struct defer kick; /* pump, fail or finish from the loop */
 
-    uint64_t phase_at;    /* connect, handshake or linger ends here (loop time), 0 = never */
+    uint64_t phase_at; /* connect, handshake or linger ends here (loop time), 0 = never */
     uint64_t idle_ms, idle_from, timer_at;
     void (*idle_cb)(void *arg);
 
-    struct gvm_ip peer;    /* once asked */
+    struct gvm_ip peer; /* once asked */
     uint16_t peer_port;
 
     SSL *ssl;
     const uint8_t *window; /* ciphertext for the BIO to take */
     size_t window_len;
     bool handshaking, server, truncated;
-    bool more;             /* the pump stopped because of a pause */
-    bool ssl_bad;          /* a fatal error: the session must not be resumed */
+    bool more;    /* the pump stopped because of a pause */
+    bool ssl_bad; /* a fatal error: the session must not be resumed */
     void (*tls_done)(void *arg, const struct gvm_err *err);
     void *tls_arg;
 };

@@ -1,10 +1,10 @@
 /* TLS over a window of ciphertext.
  *
- * The BIO reads from s->window (what libuv just read, or `rest`) and writes to the loop's `wire`, which
- * never refuses, so OpenSSL only ever wants more to read. Every entry below ends by sending `wire`;
- * no user callback runs before that, which is why one buffer per loop is enough. The end of the
- * window is always "try again": a FIN is judged here, not by OpenSSL, because a peer that leaves
- * without close_notify is common and must still be told apart (stream_truncated()).
+ * The BIO reads from s->window (what libuv just read, or `rest`) and writes to the loop's `wire`,
+ * which never refuses, so OpenSSL only ever wants more to read. Every entry below ends by sending
+ * `wire`; no user callback runs before that, which is why one buffer per loop is enough. The end of
+ * the window is always "try again": a FIN is judged here, not by OpenSSL, because a peer that
+ * leaves without close_notify is common and must still be told apart (stream_truncated()).
  */
 #include <errno.h>
 #include <openssl/err.h>
@@ -116,7 +116,8 @@ static void handshake_failed(struct stream *s, const struct gvm_err *err)
     if (s->broken || s->eof_wire) {
         stream_drop(s);
     } else {
-        s->state = STREAM_LINGER; /* unread bytes would turn the close into a reset that eats the alert */
+        s->state =
+            STREAM_LINGER; /* unread bytes would turn the close into a reset that eats the alert */
         gvm_buf_reset(&s->rest);
         stream_timer_set(s, ALERT_LINGER_MS);
         (void)shutdown(s->fd, SHUT_WR);

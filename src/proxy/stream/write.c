@@ -63,7 +63,8 @@ static void start_writing(struct stream *s)
 
 size_t stream_queued(const struct stream *s)
 {
-    size_t flying = s->flying.len ? uv_stream_get_write_queue_size((const uv_stream_t *)&s->tcp) : 0;
+    size_t flying =
+        s->flying.len ? uv_stream_get_write_queue_size((const uv_stream_t *)&s->tcp) : 0;
     return s->pend.len + s->out.len + flying;
 }
 

@@ -1,20 +1,20 @@
 /* Byte table of a message (RFC 1035 4.1): header of 12 bytes (id, flags, QDCOUNT, ANCOUNT, NSCOUNT,
- * ARCOUNT), the question as asked, then records NAME TYPE(2) CLASS(2) TTL(4) RDLENGTH(2) RDATA. Only the
- * answer section is read; what follows it is somebody else's opinion.
+ * ARCOUNT), the question as asked, then records NAME TYPE(2) CLASS(2) TTL(4) RDLENGTH(2) RDATA.
+ * Only the answer section is read; what follows it is somebody else's opinion.
  *
- * Names may be compressed. A pointer must go back, to before the name it stands in, so following them
- * ends; the text is bounded by GVM_MAX_HOST as well.
+ * Names may be compressed. A pointer must go back, to before the name it stands in, so following
+ * them ends; the text is bounded by GVM_MAX_HOST as well.
  */
 #include "proxy/upstream/dns_answer.h"
 
 #include <errno.h>
 #include <string.h>
 
-#define CNAME 5
-#define CLASS_IN 1
-#define MAX_CHAIN 8
-#define FLAG_QR 0x8000u
-#define FLAG_TC 0x0200u
+#define CNAME       5
+#define CLASS_IN    1
+#define MAX_CHAIN   8
+#define FLAG_QR     0x8000u
+#define FLAG_TC     0x0200u
 #define OPCODE_MASK 0x7800u
 
 struct msg {
@@ -135,7 +135,8 @@ static int read_record(struct msg m, size_t *at, struct record *ret)
     return 0;
 }
 
-static int take_address(struct msg m, const struct record *r, uint16_t qtype, struct dns_answer *ret)
+static int take_address(struct msg m, const struct record *r, uint16_t qtype,
+                        struct dns_answer *ret)
 {
     size_t want = qtype == GVM_DNS_A ? 4 : 16;
     if (r->rdlen != want)

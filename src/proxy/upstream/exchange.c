@@ -1,9 +1,9 @@
 /* One try of one DNS question at one resolver.
  *
- * A fresh UDP socket per try takes a random source port from the kernel and is connected, so only the
- * resolver's own address can answer; the 16-bit id is random as well, and the question must come back as
- * asked. What does not match is ignored and the wait goes on: an attacker's guess must not end it. A truncated
- * answer is asked for again over TCP inside the same time.
+ * A fresh UDP socket per try takes a random source port from the kernel and is connected, so only
+ * the resolver's own address can answer; the 16-bit id is random as well, and the question must
+ * come back as asked. What does not match is ignored and the wait goes on: an attacker's guess must
+ * not end it. A truncated answer is asked for again over TCP inside the same time.
  */
 #include <errno.h>
 #include <openssl/rand.h>
@@ -93,7 +93,8 @@ static void tcp_data(void *arg, const uint8_t *p, size_t n)
     size_t len = gvm_get16((const uint8_t *)s.p);
     if (s.n < 2 + len)
         return;
-    int r = dns_answer_parse((struct gvm_str){s.p + 2, len}, x->want.name, x->want.qtype, x->id, &a);
+    int r =
+        dns_answer_parse((struct gvm_str){s.p + 2, len}, x->want.name, x->want.qtype, x->id, &a);
     if (r < 0 || a.truncated)
         fail(x, EPROTO, "malformed answer");
     else

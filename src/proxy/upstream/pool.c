@@ -1,4 +1,5 @@
-/* Idle connections, by everything that makes two requests different to an upstream or to a policy. */
+/* Idle connections, by everything that makes two requests different to an upstream or to a policy.
+ */
 #include <stdlib.h>
 #include <string.h>
 #include "proxy/upstream/upstream_int.h"
@@ -10,8 +11,8 @@ struct idle {
     struct pool *pool;
     struct stream *s;
     struct bucket *bucket;
-    struct idle *newer, *older;           /* of the pool, newest first */
-    struct idle *bucket_next, **bucket_at;/* of the bucket, newest first */
+    struct idle *newer, *older;            /* of the pool, newest first */
+    struct idle *bucket_next, **bucket_at; /* of the bucket, newest first */
 };
 
 struct bucket {
@@ -44,8 +45,8 @@ struct pool *pool_new(void)
 static struct gvm_str make_key(const struct upstream_want *w, char dst[KEY_MAX])
 {
     int n = snprintf(dst, KEY_MAX, "%s\n%s\n%u%c%c\n%s\n%s", w->run ? w->run : "", w->host, w->port,
-                     w->tls ? 's' : 'p', w->private_ok ? 'l' : 'w', w->credential ? w->credential : "",
-                     w->conf ? w->conf->hash : "");
+                     w->tls ? 's' : 'p', w->private_ok ? 'l' : 'w',
+                     w->credential ? w->credential : "", w->conf ? w->conf->hash : "");
     return (struct gvm_str){dst, n > 0 && n < (int)KEY_MAX ? (size_t)n : 0};
 }
 
@@ -140,7 +141,8 @@ void pool_put(struct pool *p, const struct upstream_want *want, struct stream *s
 {
     char text[KEY_MAX];
     struct gvm_str key = make_key(want, text);
-    struct idle *i = key.n ? gvm_calloc(1, sizeof *i) : NULL; /* fitness is judged when it is taken */
+    struct idle *i =
+        key.n ? gvm_calloc(1, sizeof *i) : NULL; /* fitness is judged when it is taken */
     struct bucket *b = i ? bucket_for(p, key, want->run) : NULL;
     if (!b) {
         free(i);

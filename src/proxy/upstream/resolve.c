@@ -1,22 +1,22 @@
-/* Names to addresses: /etc/hosts, then the resolvers. A and AAAA are asked at once; when one has addresses
- * the other gets a short grace. Answers are kept for their TTL, at most a minute. No search domains: the name
- * is what was judged. The classes of the addresses are checked by the caller on every use, so a cached
- * answer is no way around that.
+/* Names to addresses: /etc/hosts, then the resolvers. A and AAAA are asked at once; when one has
+ * addresses the other gets a short grace. Answers are kept for their TTL, at most a minute. No
+ * search domains: the name is what was judged. The classes of the addresses are checked by the
+ * caller on every use, so a cached answer is no way around that.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "proxy/upstream/upstream_int.h"
 
-#define TRY_MS 2000u
-#define MIN_TRIES 2u
-#define MAX_SERVERS 3u
-#define GRACE_MS 50u
-#define CACHE_MAX 1024u
+#define TRY_MS        2000u
+#define MIN_TRIES     2u
+#define MAX_SERVERS   3u
+#define GRACE_MS      50u
+#define CACHE_MAX     1024u
 #define CACHE_TTL_MAX 60u
-#define HOSTS_MAX (4u << 20)
-#define LOOKUPS_MAX 1024u
-#define ADDRS_MAX (2u * DNS_MAX_ADDRS)
+#define HOSTS_MAX     (4u << 20)
+#define LOOKUPS_MAX   1024u
+#define ADDRS_MAX     (2u * DNS_MAX_ADDRS)
 
 struct found {
     struct gvm_ip addrs[ADDRS_MAX];

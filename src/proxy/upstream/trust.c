@@ -1,6 +1,7 @@
-/* Whom to believe. The system bundle is parsed once; each distinct [upstream] ca_file gives one SSL_CTX
- * (system trust and its own), kept with the TLS sessions learned through it. A session is resumed only for the
- * same name, port and trust, and its certificate was verified for that name when it was made.
+/* Whom to believe. The system bundle is parsed once; each distinct [upstream] ca_file gives one
+ * SSL_CTX (system trust and its own), kept with the TLS sessions learned through it. A session is
+ * resumed only for the same name, port and trust, and its certificate was verified for that name
+ * when it was made.
  */
 #include <errno.h>
 #include <openssl/err.h>
@@ -10,9 +11,9 @@
 #include <string.h>
 #include "proxy/upstream/upstream_int.h"
 
-#define CTX_MAX 64u
+#define CTX_MAX      64u
 #define SESSIONS_MAX 512u
-#define SESSION_KEY (GVM_MAX_HOST + 8)
+#define SESSION_KEY  (GVM_MAX_HOST + 8)
 
 struct ctx {
     struct ctx *next;
@@ -22,7 +23,7 @@ struct ctx {
 };
 
 struct trust {
-    STACK_OF(X509) *system;
+    STACK_OF(X509) * system;
     struct ctx *ctxs;
     unsigned nctxs;
 };
@@ -32,8 +33,10 @@ static void session_free(void *p)
     SSL_SESSION_free(p);
 }
 
-/* The map of sessions lives as long as its SSL_CTX, which connections may hold longer than we do. */
-static void sessions_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, long argl, void *argp)
+/* The map of sessions lives as long as its SSL_CTX, which connections may hold longer than we do.
+ */
+static void sessions_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, long argl,
+                          void *argp)
 {
     (void)parent;
     (void)ad;
@@ -56,7 +59,10 @@ static struct gvm_str session_key(SSL *ssl, char dst[SESSION_KEY])
     X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
     const char *host = X509_VERIFY_PARAM_get0_host(param, 0);
     char *ip = host ? NULL : X509_VERIFY_PARAM_get1_ip_asc(param);
-    int n = snprintf(dst, SESSION_KEY, "%s|%u", host ? host : ip ? ip : "",
+    int n = snprintf(dst, SESSION_KEY, "%s|%u",
+                     host ? host
+                     : ip ? ip
+                          : "",
                      (unsigned)(uintptr_t)SSL_get_app_data(ssl));
     OPENSSL_free(ip);
     return (struct gvm_str){dst, n > 0 && n < (int)SESSION_KEY ? (size_t)n : 0};
@@ -82,7 +88,7 @@ static int on_session(SSL *ssl, SSL_SESSION *session)
 
 /* ---- contexts ---- */
 
-static int add_pem(X509_STORE *store, STACK_OF(X509) *list, struct gvm_str pem, unsigned *ret_n)
+static int add_pem(X509_STORE *store, STACK_OF(X509) * list, struct gvm_str pem, unsigned *ret_n)
 {
     BIO *b = BIO_new_mem_buf(pem.p, (int)pem.n);
     if (!b)
@@ -171,7 +177,8 @@ static int ctx_trust(const struct trust *t, SSL_CTX *ctx, struct gvm_str extra, 
     return 0;
 }
 
-static int ctx_new(const struct trust *t, struct gvm_str extra, struct ctx **ret, struct gvm_err *err)
+static int ctx_new(const struct trust *t, struct gvm_str extra, struct ctx **ret,
+                   struct gvm_err *err)
 {
     struct ctx *c = gvm_calloc(1, sizeof *c);
     if (c) {

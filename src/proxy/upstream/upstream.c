@@ -1,18 +1,19 @@
 /* The way of one request for a connection:
  *
  *   start -> pool, or
- *         -> pin | literal | lookup -> check every address -> dial the checked ones in turn -> TLS -> caller
+ *         -> pin | literal | lookup -> check every address -> dial the checked ones in turn -> TLS
+ * -> caller
  *
- * Everything runs from the loop. An ask holds what it needs of the policy from the first moment (pin,
- * trust, timeouts), so a reload in between neither changes it nor pulls it away.
+ * Everything runs from the loop. An ask holds what it needs of the policy from the first moment
+ * (pin, trust, timeouts), so a reload in between neither changes it nor pulls it away.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "proxy/upstream/upstream_int.h"
 
-#define CONNECT_MS 10000u
-#define TLS_MS 15000u
+#define CONNECT_MS  10000u
+#define TLS_MS      15000u
 #define DIAL_MIN_MS 1000u
 
 struct upstreams {
@@ -46,7 +47,8 @@ struct upstream_ask {
 
 /* ---- the process's set ---- */
 
-static int parse_refuse(struct upstreams *u, const struct upstream_setup *setup, struct gvm_err *err)
+static int parse_refuse(struct upstreams *u, const struct upstream_setup *setup,
+                        struct gvm_err *err)
 {
     u->refuse = gvm_calloc(setup->nrefuse, sizeof *u->refuse);
     if (!u->refuse)
@@ -216,8 +218,8 @@ static void dial_next(struct upstream_ask *a, const struct gvm_err *last)
         (void)gvm_ip_to_sockaddr(&to->ip, to->port, &sa);
         uint64_t ms = dial_time(a);
         a->turn++;
-        if (stream_connect(a->u->loop, (struct sockaddr *)&sa, ms, NULL, a, on_connected, &a->stream,
-                           &err) == 0)
+        if (stream_connect(a->u->loop, (struct sockaddr *)&sa, ms, NULL, a, on_connected,
+                           &a->stream, &err) == 0)
             return;
     }
     dial_failed(a, &err);
@@ -258,7 +260,8 @@ static void dial_pin(struct upstream_ask *a)
 {
     struct upstreams *u = a->u;
     struct gvm_err err = {0};
-    if (address_check(a->host, &a->to[0], a->private_ok, a->pinned, u->refuse, u->nrefuse, &err) < 0) {
+    if (address_check(a->host, &a->to[0], a->private_ok, a->pinned, u->refuse, u->nrefuse, &err) <
+        0) {
         ask_fail(a, &err);
         return;
     }

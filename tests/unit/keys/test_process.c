@@ -13,7 +13,7 @@
 #include "ipc/ipc.h"
 #include "keys/keys_int.h"
 
-#define RUN "20260101T000000-abcdef"
+#define RUN     "20260101T000000-abcdef"
 #define WAIT_MS 10000
 
 struct child {
@@ -58,7 +58,8 @@ static void begin(struct child *c, uint8_t seal)
     int keys[2] = {secret("seed", 9), secret("seal", seal)};
     static const char start[] = "{\"origin\":\"gvm.example/test\"}";
     struct gvm_msg m;
-    assert_int_equal(gvm_chan_send(c->parent, GVM_MSG_START, 0, start, sizeof start - 1, keys, 2), 0);
+    assert_int_equal(gvm_chan_send(c->parent, GVM_MSG_START, 0, start, sizeof start - 1, keys, 2),
+                     0);
     close(keys[0]);
     close(keys[1]);
     int r = 0;
@@ -97,15 +98,17 @@ static int get_ca(struct child *c, const char *from, char *pem, char *sealed, si
     char ask[24000];
     struct gvm_msg m;
     struct gvm_json *v = NULL;
-    int n = snprintf(ask, sizeof ask, from ? "{\"run\":\"" RUN "\",\"agent\":\"a\",\"sealed\":\"%s\"}"
-                                           : "{\"run\":\"" RUN "\",\"agent\":\"a\",\"sealed\":null%s}",
+    int n = snprintf(ask, sizeof ask,
+                     from ? "{\"run\":\"" RUN "\",\"agent\":\"a\",\"sealed\":\"%s\"}"
+                          : "{\"run\":\"" RUN "\",\"agent\":\"a\",\"sealed\":null%s}",
                      from ? from : "");
     int r = call(c->control, GVM_MSG_CA, ask, (size_t)n, &m, NULL);
     if (r < 0)
         return r;
     struct gvm_arena *a = gvm_arena_new(1 << 20);
     assert_int_equal(gvm_json_parse(a, gvm_msg_str(&m), &v, NULL), 0);
-    assert_true(gvm_str_starts(gvm_str(gvm_json_text(v, "log_key", "")), GVM_STR("gvm.example/test+")));
+    assert_true(
+        gvm_str_starts(gvm_str(gvm_json_text(v, "log_key", "")), GVM_STR("gvm.example/test+")));
     assert_int_equal(gvm_str_copy(pem, cap, gvm_str(gvm_json_text(v, "pem", ""))), 0);
     assert_int_equal(gvm_str_copy(sealed, cap, gvm_str(gvm_json_text(v, "sealed", ""))), 0);
     gvm_arena_free(a);
@@ -157,8 +160,9 @@ static void ca_outlives_the_process(void **state)
     sealed[0] = '!';
     assert_int_equal(get_ca(&c, sealed, pem2, sealed2, sizeof pem), -EBADMSG);
     struct gvm_msg m;
-    assert_int_equal(call(c.control, GVM_MSG_CA_DROP, "{\"run\":\"" RUN "\"}", sizeof RUN - 1 + 10, &m,
-                          NULL), 0);
+    assert_int_equal(
+        call(c.control, GVM_MSG_CA_DROP, "{\"run\":\"" RUN "\"}", sizeof RUN - 1 + 10, &m, NULL),
+        0);
     gvm_msg_done(&m);
     assert_int_equal(get_leaf(&c, RUN, "api.test", &leaf), -ENOENT);
     end(&c);
@@ -174,8 +178,8 @@ static int give(struct child *c, uint32_t policy, const char *json)
     struct gvm_msg m;
     int fd = gvm_memfd("credentials", json, strlen(json));
     assert_true(fd >= 0);
-    int r = gvm_chan_call(c->parent, GVM_MSG_CREDENTIALS, &p, sizeof p, &fd, 1, WAIT_MS, NULL, NULL, &m,
-                          NULL);
+    int r = gvm_chan_call(c->parent, GVM_MSG_CREDENTIALS, &p, sizeof p, &fd, 1, WAIT_MS, NULL, NULL,
+                          &m, NULL);
     close(fd);
     if (r == 0)
         gvm_msg_done(&m);
@@ -196,10 +200,12 @@ static bool gets(struct child *c, uint32_t policy, bool tls, const char *host, c
 static void credentials_by_reload(void **state)
 {
     (void)state;
-    static const char one[] = "{\"credentials\":[{\"host\":\"api.test\",\"type\":\"Bearer\",\"header\":"
-                              "\"authorization\",\"value\":\"first\",\"private\":false}]}";
-    static const char two[] = "{\"credentials\":[{\"host\":\"api.test\",\"type\":\"Bearer\",\"header\":"
-                              "\"authorization\",\"value\":\"second\",\"private\":false}]}";
+    static const char one[] =
+        "{\"credentials\":[{\"host\":\"api.test\",\"type\":\"Bearer\",\"header\":"
+        "\"authorization\",\"value\":\"first\",\"private\":false}]}";
+    static const char two[] =
+        "{\"credentials\":[{\"host\":\"api.test\",\"type\":\"Bearer\",\"header\":"
+        "\"authorization\",\"value\":\"second\",\"private\":false}]}";
     struct child c;
     begin(&c, 5);
     assert_int_equal(give(&c, 1, one), 0);
@@ -238,7 +244,8 @@ static void heads_go_forward(void **state)
     end(&c);
 }
 
-/* A peer that breaks the catalogue is hung up on; the others are served on, and it may come back. */
+/* A peer that breaks the catalogue is hung up on; the others are served on, and it may come back.
+ */
 static void wrong_sender(void **state)
 {
     (void)state;
@@ -247,8 +254,11 @@ static void wrong_sender(void **state)
     struct gvm_chan *liar = peer(&c, GVM_ROLE_LEDGER);
     gvm_chan_free(c.ledger);
     c.ledger = liar;
-    struct { struct gvm_frame f; struct gvm_m_cred m; } bad = {.f = {.type = GVM_MSG_CRED,
-        .len = sizeof bad.m, .id = 1}, .m = {.policy = 1, .tls = 1}};
+    struct {
+        struct gvm_frame f;
+        struct gvm_m_cred m;
+    } bad = {.f = {.type = GVM_MSG_CRED, .len = sizeof bad.m, .id = 1},
+             .m = {.policy = 1, .tls = 1}};
     assert_int_equal(write(gvm_chan_fd(liar), &bad, sizeof bad), sizeof bad); /* as the ledger */
     assert_true(sign(&c, 1, 1) < 0);
     assert_false(gets(&c, 1, true, "api.test", "Bearer"));

@@ -39,6 +39,14 @@ static inline void fake_set(struct fake_dns *d, const char *text)
     d->nfirst = 1;
 }
 
+static inline uint8_t *fake_bytes(struct gvm_buf *b)
+{
+    uint8_t *p = gvm_buf_data(b);
+    if (!p)
+        abort();
+    return p;
+}
+
 static inline void fake_reply(struct fake_dns *d, struct gvm_str in, bool tcp, struct gvm_buf *out)
 {
     struct gvm_dns_question q;
@@ -66,7 +74,7 @@ static inline void fake_reply(struct fake_dns *d, struct gvm_str in, bool tcp, s
     if (gvm_dns_answer(in, &q, rcode, list, rcode || tc ? 0 : n, d->ttl, out) < 0)
         abort();
     if (tc)
-        gvm_buf_data(out)[2] |= 2;
+        fake_bytes(out)[2] |= 2;
 }
 
 static inline void fake_alloc(uv_handle_t *h, size_t hint, uv_buf_t *b)
@@ -89,12 +97,12 @@ static inline void fake_udp(uv_udp_t *h, ssize_t n, const uv_buf_t *b, const str
     fake_reply(d, (struct gvm_str){b->base, (size_t)n}, false, &out);
     uv_buf_t w = uv_buf_init((char *)gvm_buf_data(&out), (unsigned)out.len);
     if (d->lie_first) { /* a guess with a wrong id, and one for another name */
-        gvm_buf_data(&out)[0] ^= 1;
+        fake_bytes(&out)[0] ^= 1;
         (void)uv_udp_try_send(h, &w, 1, from);
-        gvm_buf_data(&out)[0] ^= 1;
-        gvm_buf_data(&out)[13] ^= 1;
+        fake_bytes(&out)[0] ^= 1;
+        fake_bytes(&out)[13] ^= 1;
         (void)uv_udp_try_send(h, &w, 1, from);
-        gvm_buf_data(&out)[13] ^= 1;
+        fake_bytes(&out)[13] ^= 1;
     }
     if (!d->silent)
         (void)uv_udp_try_send(h, &w, 1, from);
@@ -120,7 +128,7 @@ static inline void fake_tcp(uv_stream_t *h, ssize_t n, const uv_buf_t *b)
     (void)gvm_buf_add(&out, "\0\0", 2);
     fake_reply(d, (struct gvm_str){b->base + 2, (size_t)n - 2}, true, &out);
     /* gvm_dns_answer() repeats the query from the start of `out`; put the length before it. */
-    gvm_put16(gvm_buf_data(&out), (uint16_t)(out.len - 2));
+    gvm_put16(fake_bytes(&out), (uint16_t)(out.len - 2));
     uv_buf_t w = uv_buf_init((char *)gvm_buf_data(&out), (unsigned)out.len);
     (void)uv_try_write(h, &w, 1);
     gvm_buf_done(&out);

@@ -10,15 +10,15 @@
 struct side {
     struct stream *s;
     struct gvm_buf got;
-    size_t count;      /* bytes received in all */
-    uint32_t sum;      /* order-sensitive sum of them */
-    bool keep;         /* put them into `got` */
+    size_t count; /* bytes received in all */
+    uint32_t sum; /* order-sensitive sum of them */
+    bool keep;    /* put them into `got` */
     bool echo, echo_waits;
     bool eof, closed, tls_ok, tls_over, drained, idle;
-    bool pause_once;   /* pause in the next on_data */
+    bool pause_once; /* pause in the next on_data */
     int code;
     char text[GVM_ERR_TEXT];
-    size_t peak;       /* most ever queued on s */
+    size_t peak; /* most ever queued on s */
     unsigned calls;
 };
 

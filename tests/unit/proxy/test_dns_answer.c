@@ -94,8 +94,9 @@ static void query_is_what_answers_repeat(void **state)
     assert_string_equal(parsed.name, "a.b.test");
     assert_int_equal(parsed.qtype, GVM_DNS_AAAA);
     assert_true(parsed.edns);
-    static const char *const bad[] = {"", ".", "a..b", "a.", ".a",
-        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.test"};
+    static const char *const bad[] = {
+        "",   ".",  "a..b",
+        "a.", ".a", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.test"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(dns_query_build(bad[i], 1, 7, false, q), -EINVAL);
 }
@@ -111,8 +112,8 @@ static void not_our_answer(void **state)
     assert_int_equal(parse(&m, "api.test", GVM_DNS_A, &a), 0);
     assert_int_equal(parse(&m, "other.test", GVM_DNS_A, &a), -ENOMSG);
     assert_int_equal(parse(&m, "api.test", GVM_DNS_AAAA, &a), -ENOMSG);
-    assert_int_equal(dns_answer_parse((struct gvm_str){(char *)m.p, m.n}, "api.test", 1, 0x1235, &a),
-                     -ENOMSG);
+    assert_int_equal(
+        dns_answer_parse((struct gvm_str){(char *)m.p, m.n}, "api.test", 1, 0x1235, &a), -ENOMSG);
     m.p[2] &= 0x7f; /* a query */
     assert_int_equal(parse(&m, "api.test", GVM_DNS_A, &a), -ENOMSG);
 }
@@ -209,10 +210,10 @@ static void errors_and_truncation(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(simple),           cmocka_unit_test(query_is_what_answers_repeat),
-        cmocka_unit_test(not_our_answer),   cmocka_unit_test(alias_chain),
-        cmocka_unit_test(alias_loop_ends),  cmocka_unit_test(bad_pointers),
-        cmocka_unit_test(wrong_lengths),    cmocka_unit_test(errors_and_truncation),
+        cmocka_unit_test(simple),          cmocka_unit_test(query_is_what_answers_repeat),
+        cmocka_unit_test(not_our_answer),  cmocka_unit_test(alias_chain),
+        cmocka_unit_test(alias_loop_ends), cmocka_unit_test(bad_pointers),
+        cmocka_unit_test(wrong_lengths),   cmocka_unit_test(errors_and_truncation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

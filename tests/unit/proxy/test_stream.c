@@ -11,7 +11,7 @@
 #include "loop_fixture.h"
 #include "tls_fixture.h"
 
-#define MB (1024u * 1024u)
+#define MB  (1024u * 1024u)
 #define DAY 86400L
 
 static struct fixture_cert ca, other_ca, good, expired, future;
@@ -35,7 +35,8 @@ static void on_connection(uv_stream_t *l, int status)
     n->accepted = true;
     if (n->server_ctx)
         assert_int_equal(stream_start_tls(n->server.s, SSL_new(n->server_ctx), true, GVM_STR(""),
-                                          5000, side_tls, &n->server, &err), 0);
+                                          5000, side_tls, &n->server, &err),
+                         0);
     else
         stream_resume(n->server.s);
 }
@@ -86,8 +87,9 @@ static void on_connected(void *arg, struct stream *s, const struct gvm_err *err)
 static void net_connect(struct net *n)
 {
     struct gvm_err err = {0};
-    assert_int_equal(stream_connect(&n->loop, (struct sockaddr *)&n->at, 5000, NULL, n, on_connected,
-                                    &n->client.s, &err), 0);
+    assert_int_equal(stream_connect(&n->loop, (struct sockaddr *)&n->at, 5000, NULL, n,
+                                    on_connected, &n->client.s, &err),
+                     0);
     assert_false(n->connect_over); /* never inside the call */
     assert_true(run_until(&n->loop, &n->connect_over));
 }
@@ -102,8 +104,9 @@ static void net_connect_tls(struct net *n, SSL_CTX *ctx, const char *host)
         SSL_set1_host(ssl, host);
         SSL_set_tlsext_host_name(ssl, host);
     }
-    assert_int_equal(stream_start_tls(n->client.s, ssl, false, GVM_STR(""), 5000, side_tls,
-                                      &n->client, &err), 0);
+    assert_int_equal(
+        stream_start_tls(n->client.s, ssl, false, GVM_STR(""), 5000, side_tls, &n->client, &err),
+        0);
     assert_false(n->client.tls_over);
     assert_true(run_until(&n->loop, &n->client.tls_over));
 }
@@ -123,7 +126,8 @@ static void fill(uint8_t *p, size_t n)
         p[i] = (uint8_t)(i * 7 + (i >> 8) * 13);
 }
 
-/* Sends `total` bytes through the client, never past the high mark; the echo must come back whole. */
+/* Sends `total` bytes through the client, never past the high mark; the echo must come back whole.
+ */
 static void send_and_compare(struct net *n, size_t total)
 {
     static uint8_t block[60000];
@@ -478,7 +482,8 @@ static void head_on_data(void *arg, const uint8_t *p, size_t n)
     assert_int_equal(stream_write(net->server.s, "PLAIN", 5), 0);
     assert_int_equal(stream_start_tls(net->server.s, SSL_new(ctx), true,
                                       (struct gvm_str){(const char *)p, n}, 5000, side_tls,
-                                      &net->server, &err), 0);
+                                      &net->server, &err),
+                     0);
     SSL_CTX_free(ctx);
 }
 
@@ -557,7 +562,8 @@ static int choose_http1(SSL *ssl, const unsigned char **out, unsigned char *outl
     (void)arg;
     static const unsigned char mine[] = "\x08http/1.1";
     unsigned char *sel;
-    if (SSL_select_next_proto(&sel, outlen, mine, sizeof mine - 1, in, inlen) != OPENSSL_NPN_NEGOTIATED)
+    if (SSL_select_next_proto(&sel, outlen, mine, sizeof mine - 1, in, inlen) !=
+        OPENSSL_NPN_NEGOTIATED)
         return SSL_TLSEXT_ERR_ALERT_FATAL;
     *out = sel;
     return SSL_TLSEXT_ERR_OK;
@@ -601,7 +607,8 @@ static void old_versions_refused(void **state)
     net_begin(&n);
     n.server_ctx = fixture_server_ctx(&good);
     int fd = raw_connect(&n);
-    /* A TLS 1.0 ClientHello: record, handshake header, version 3.1, random, no session, one suite. */
+    /* A TLS 1.0 ClientHello: record, handshake header, version 3.1, random, no session, one suite.
+     */
     uint8_t hello[5 + 4 + 2 + 32 + 1 + 4 + 2] = {0x16, 3, 1, 0, 45, 1, 0, 0, 41, 3, 1};
     uint8_t tail[] = {0, 0, 2, 0xc0, 0x13, 1, 0};
     memcpy(hello + 43, tail, sizeof tail);
@@ -683,7 +690,8 @@ static void handshake_times_out(void **state)
     net_connect(&n); /* the server stays plain and silent */
     SSL_CTX *ctx = fixture_client_ctx(&ca);
     assert_int_equal(stream_start_tls(n.client.s, SSL_new(ctx), false, GVM_STR(""), 50, side_tls,
-                                      &n.client, &err), 0);
+                                      &n.client, &err),
+                     0);
     assert_true(run_until(&n.loop, &n.client.tls_over));
     assert_int_equal(n.client.code, ETIMEDOUT);
     net_end(&n);
@@ -701,7 +709,8 @@ static void close_in_handshake(void **state)
     net_connect(&n);
     SSL_CTX *ctx = fixture_client_ctx(&ca);
     assert_int_equal(stream_start_tls(n.client.s, SSL_new(ctx), false, GVM_STR(""), 5000, side_tls,
-                                      &n.client, &err), 0);
+                                      &n.client, &err),
+                     0);
     stream_close(n.client.s, 1000);
     n.client.s = NULL;
     assert_true(run_until(&n.loop, &n.server.tls_over));

@@ -7,11 +7,11 @@
 #include <cmocka.h>
 #include "dns_fixture.h"
 #include "loop_fixture.h"
-#include "proxy/upstream/upstream.h"
+#include "proxy/upstream/upstream_int.h"
 #include "tls_fixture.h"
 
-#define DAY 86400L
-#define PEERS 64
+#define DAY   86400L
+#define PEERS 256
 
 static struct fixture_cert ca, other_ca, good, by_ip;
 
@@ -50,8 +50,8 @@ static void on_connection(uv_stream_t *l, int status)
     gvm_buf_init(&d->got, 65536);
     assert_int_equal(stream_accept(l, &side_events, d, &d->s, NULL), 0);
     if (v->ctx)
-        assert_int_equal(stream_start_tls(d->s, SSL_new(v->ctx), true, GVM_STR(""), 5000, side_tls, d,
-                                          NULL), 0);
+        assert_int_equal(
+            stream_start_tls(d->s, SSL_new(v->ctx), true, GVM_STR(""), 5000, side_tls, d, NULL), 0);
     else
         stream_resume(d->s);
 }
@@ -91,8 +91,12 @@ static void begin(struct world *w, const struct fixture_cert *leaf, const char *
     w->conf.ca_pem = gvm_str(w->ca_pem);
     const char *resolvers[] = {w->dns.at}, *refuse[] = {w->own};
     (void)snprintf(w->own, sizeof w->own, "127.0.0.1:%u", 9);
-    struct upstream_setup setup = {.loop = &w->loop, .resolvers = resolvers, .nresolvers = 1,
-                                   .hosts = gvm_str(hosts), .refuse = refuse, .nrefuse = 1};
+    struct upstream_setup setup = {.loop = &w->loop,
+                                   .resolvers = resolvers,
+                                   .nresolvers = 1,
+                                   .hosts = gvm_str(hosts),
+                                   .refuse = refuse,
+                                   .nrefuse = 1};
     assert_int_equal(upstreams_new(&setup, &w->u, NULL), 0);
 }
 
@@ -120,8 +124,13 @@ static void on_got(void *arg, const struct upstream_got *got, const struct gvm_e
 
 static struct upstream_want want(struct world *w, const char *host, bool tls, bool private_ok)
 {
-    return (struct upstream_want){.run = "r1", .host = host, .port = w->srv.port, .tls = tls,
-                                  .private_ok = private_ok, .credential = "", .conf = &w->conf};
+    return (struct upstream_want){.run = "r1",
+                                  .host = host,
+                                  .port = w->srv.port,
+                                  .tls = tls,
+                                  .private_ok = private_ok,
+                                  .credential = "",
+                                  .conf = &w->conf};
 }
 
 static int get(struct world *w, const struct upstream_want *what)
@@ -146,7 +155,8 @@ static void give_up(struct world *w)
     w->got.stream = NULL;
 }
 
-/* N13: the name is resolved once per connection; the address that was checked is the one dialled. */
+/* N13: the name is resolved once per connection; the address that was checked is the one dialled.
+ */
 static void dials_what_was_checked(void **state)
 {
     (void)state;
@@ -179,15 +189,24 @@ static void private_answers_refused(void **state)
         const char *ip;
         bool lifted; /* by private_ok */
     } table[] = {
-        {"127.0.0.1", true},      {"::1", true},
-        {"10.1.2.3", true},       {"192.168.0.1", true},
-        {"fd12::1", true},        {"fe80::1", true},
-        {"100.64.0.1", true},     {"169.254.1.1", true},
-        {"169.254.169.254", false}, {"fd00:ec2::254", false},
-        {"::ffff:169.254.169.254", false}, {"64:ff9b::a9fe:a9fe", false},
-        {"0.0.0.0", false},       {"::", false},
-        {"224.0.0.1", false},     {"ff02::1", false},
-        {"240.0.0.1", false},     {"255.255.255.255", false},
+        {"127.0.0.1", true},
+        {"::1", true},
+        {"10.1.2.3", true},
+        {"192.168.0.1", true},
+        {"fd12::1", true},
+        {"fe80::1", true},
+        {"100.64.0.1", true},
+        {"169.254.1.1", true},
+        {"169.254.169.254", false},
+        {"fd00:ec2::254", false},
+        {"::ffff:169.254.169.254", false},
+        {"64:ff9b::a9fe:a9fe", false},
+        {"0.0.0.0", false},
+        {"::", false},
+        {"224.0.0.1", false},
+        {"ff02::1", false},
+        {"240.0.0.1", false},
+        {"255.255.255.255", false},
     };
     struct world w;
     begin(&w, NULL, "");
@@ -226,8 +245,9 @@ static void mixed_answer(void **state)
 static void literals(void **state)
 {
     (void)state;
-    static const char *const spelled[] = {"127.0.0.1", "::1", "::ffff:127.0.0.1", "2130706433", "0x7f.1",
-                                          "169.254.169.254", "0.0.0.0", "::ffff:a9fe:a9fe"};
+    static const char *const spelled[] = {
+        "127.0.0.1",       "::1",     "::ffff:127.0.0.1", "2130706433", "0x7f.1",
+        "169.254.169.254", "0.0.0.0", "::ffff:a9fe:a9fe"};
     struct world w;
     begin(&w, NULL, "");
     for (size_t i = 0; i < sizeof spelled / sizeof *spelled; i++) {
@@ -293,7 +313,8 @@ static void hosts_file(void **state)
 {
     (void)state;
     struct world w;
-    begin(&w, NULL, "# 10.9.9.9 one.test\n\n127.0.0.1\tone.test  Two.test # three.test\r\nbad line\n");
+    begin(&w, NULL,
+          "# 10.9.9.9 one.test\n\n127.0.0.1\tone.test  Two.test # three.test\r\nbad line\n");
     struct upstream_want x = want(&w, "two.test", false, true);
     assert_int_equal(get(&w, &x), 0);
     give_up(&w);
@@ -577,26 +598,28 @@ static void pool_drops_stale(void **state)
 static void pool_is_bounded(void **state)
 {
     (void)state;
+    enum { MORE = 4, ALL = POOL_PER_KEY + MORE };
+    _Static_assert(ALL < PEERS, "the server keeps every connection");
     struct world w;
     begin(&w, NULL, "127.0.0.1 good.test\n");
     struct upstream_want x = want(&w, "good.test", false, true);
     x.fresh = true;
-    struct stream *s[12];
-    for (int i = 0; i < 12; i++) {
+    struct stream *s[ALL];
+    for (int i = 0; i < ALL; i++) {
         assert_int_equal(get(&w, &x), 0);
         s[i] = w.got.stream;
     }
-    for (int i = 0; i < 12; i++)
+    for (int i = 0; i < ALL; i++)
         upstream_put(w.u, &x, s[i]);
     struct upstream_got got;
     x.fresh = false;
     int n = 0;
     while (upstream_take(w.u, &x, &got)) {
-        assert_ptr_equal(got.stream, s[11 - n]); /* the newest first, the oldest went */
+        assert_ptr_equal(got.stream, s[ALL - 1 - n]); /* the newest first, the oldest went */
         stream_close(got.stream, 0);
         n++;
     }
-    assert_int_equal(n, 8);
+    assert_int_equal(n, POOL_PER_KEY);
     end(&w);
 }
 
@@ -629,8 +652,8 @@ static void bad_setup(void **state)
     (void)state;
     uv_loop_t loop;
     uv_loop_init(&loop);
-    static const char *const bad[] = {"", "example.com", "1.2.3.4:0", "1.2.3.4:70000", "[::1]", "[::1",
-                                      "1.2.3.4:x"};
+    static const char *const bad[] = {"",      "example.com", "1.2.3.4:0", "1.2.3.4:70000",
+                                      "[::1]", "[::1",        "1.2.3.4:x"};
     struct upstreams *u = NULL;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct upstream_setup setup = {.loop = &loop, .resolvers = &bad[i], .nresolvers = 1};

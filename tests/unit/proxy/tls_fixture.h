@@ -25,8 +25,8 @@ static inline void fixture_ext(X509 *x, X509 *issuer, int nid, const char *value
     X509_EXTENSION_free(e);
 }
 
-/* issuer NULL: a self-signed CA. `san` like "DNS:a.test,IP:127.0.0.1". Valid from now + `from` to now +
- * `to` seconds. */
+/* issuer NULL: a self-signed CA. `san` like "DNS:a.test,IP:127.0.0.1". Valid from now + `from` to
+ * now + `to` seconds. */
 static inline struct fixture_cert fixture_make(const char *cn, const struct fixture_cert *issuer,
                                                const char *san, long from, long to)
 {
