@@ -15,6 +15,8 @@ static const char help_usage[] = "usage: gvm help [VERB]\n"
 
 /* In the order a person meets them. */
 static const struct cli_verb verbs[] = {
+    ROW(run, "run an agent in a sandbox, under rules"),
+    ROW(watch, "run an agent and see what it calls"),
     ROW(check, "check a rule file"),
     ROW(explain, "which rule decides a request, and why"),
     ROW(trust, "use the rule file that came with a workspace"),
@@ -28,6 +30,7 @@ static const struct cli_verb verbs[] = {
     ROW(audit, "verify the record, prove an entry, keys"),
     ROW(status, "what the daemon is doing"),
     ROW(stop, "end the daemon"),
+    ROW(preflight, "what this machine can do"),
     ROW(version, "print the version"),
     {"help", help, "this text, or the options of one verb", help_usage},
 };

@@ -1,0 +1,103 @@
+/* cli/run.h - what the files of `gvm run` share: one run from its options to its summary. */
+#ifndef GVM_CLI_RUN_H
+#define GVM_CLI_RUN_H
+
+#include <limits.h>
+#include <termios.h>
+#include "cli/cli.h"
+#include "ledger/ledger.h"
+#include "review/review.h"
+#include "sandbox/sandbox.h"
+
+#define RUN_MAX_LIST 64        /* --no-intercept, --env, --hide, --reveal */
+#define RUN_GRACE_MS 10000     /* between asking the agent to end and killing it */
+
+struct run_list {
+    const char *v[RUN_MAX_LIST + 8];
+    unsigned n;
+};
+
+struct run_options {
+    bool watch, ask, json, literal; /* literal: the command stood behind "--" */
+    const char *json_file;          /* NULL: stderr */
+    const char *agent, *config, *workspace, *dflt;
+    uint64_t timeout_ms, max_pids, max_files, max_disk;
+    struct run_list no_intercept, pass, hide, reveal;
+    char **command;
+};
+
+struct run_watch;
+
+struct run {
+    struct run_options opt;
+    struct gvm_arena *arena;
+    char id[GVM_MAX_RUN_ID + 1];
+    char agent[GVM_MAX_AGENT + 1];
+    char dir[GVM_PATH_MAX];         /* state/runs/<id> */
+    char workspace[PATH_MAX], cwd[PATH_MAX], home[PATH_MAX];
+    char config[GVM_PATH_MAX];
+    bool has_config, recorded, registered;
+    const char *const *argv;
+    struct gvm_sandbox *sandbox;
+    struct gvm_chan *chan;          /* NULL while the daemon is away */
+    char *sealed;                   /* what a new daemon needs to go on; from `arena` */
+    struct gvm_run_record record;
+    struct termios *termios;        /* of the terminal as found; NULL without one */
+    struct run_watch *watch;
+    int64_t tried_ns;               /* last attempt to reach a lost daemon */
+    unsigned tries;
+    int exit_code;
+    bool timed_out, disk_full;
+};
+
+/* run_options.c */
+int run_parse(int argc, char **argv, struct run_options *ret); /* -1 = go on, else an exit code */
+/* Words of a script become its interpreter's command line; fills r->argv and r->agent. */
+int run_choose_command(struct run *r, struct gvm_err *err) GVM_MUST_CHECK;
+
+/* run_setup.c: paths, id, configuration; then the sandbox, registered and started. */
+int run_prepare(struct run *r, struct gvm_err *err) GVM_MUST_CHECK;
+int run_launch(struct run *r, struct gvm_err *err) GVM_MUST_CHECK;
+
+/* run_daemon.c */
+/* Sends the registration; what else there is to do may be done before run_await_ready(). */
+int run_register(struct run *r, struct gvm_err *err) GVM_MUST_CHECK;
+int run_await_ready(struct run *r, struct gvm_str *ret_pem, struct gvm_err *err) GVM_MUST_CHECK;
+/* The channel became readable or time passed: notices a lost daemon and finds its successor. */
+void run_daemon_tick(struct run *r, bool readable);
+/* Reports the end with `changes` (JSON object) and waits until it is recorded; `meanwhile` is called after
+ * the report was sent. */
+int run_finish(struct run *r, const char *changes, void (*meanwhile)(struct run *), struct gvm_err *err)
+    GVM_MUST_CHECK;
+/* One entry fs.* for the record. */
+int run_note(struct run *r, const struct gvm_buf *json, struct gvm_err *err) GVM_MUST_CHECK;
+
+/* run_loop.c: until the agent ended; fills r->exit_code. */
+int run_loop(struct run *r, struct gvm_err *err) GVM_MUST_CHECK;
+
+/* run_tty.c: the person's terminal and the agent's. */
+struct run_tty;
+struct run_tty *run_tty_open(struct run *r); /* NULL without a pty */
+void run_tty_close(struct run_tty *t);       /* last output, settings restored */
+int run_tty_in(const struct run_tty *t);     /* descriptor to poll for input, -1 = none now */
+bool run_tty_wants_write(const struct run_tty *t);
+void run_tty_input(struct run_tty *t);
+void run_tty_output(struct run_tty *t);
+void run_tty_flush(struct run_tty *t);
+void run_tty_resize(struct run_tty *t);
+
+/* run_watch.c: calls as they are recorded, and their summary. */
+int run_watch_open(struct run *r, struct gvm_err *err) GVM_MUST_CHECK;
+int run_watch_fd(const struct run *r);       /* -1 without */
+void run_watch_tick(struct run *r);
+void run_watch_summary(struct run *r);
+void run_watch_close(struct run *r);
+/* Hosts that no rule named, in order of appearance; NULL behind the last. */
+const char *run_watch_unknown(const struct run *r, unsigned i);
+
+/* run_after.c: what was written; new safe files land. Prints, appends to the record, and finishes. */
+int run_after(struct run *r, struct gvm_err *err) GVM_MUST_CHECK;
+/* run_ask.c: gvm run -i, at the end. */
+void run_ask(struct run *r);
+
+#endif

@@ -1,0 +1,173 @@
+/* While the agent runs: its terminal, our signals, the daemon, the record, and the limits. */
+#include "cli/run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#define TICK_MS 100          /* while the daemon is away, or the record must be asked again */
+#define DISK_NS INT64_C(1000000000)
+#define DEFAULT_DISK (UINT64_C(2) << 30)
+
+enum { P_SANDBOX, P_SIGNAL, P_DAEMON, P_WATCH, P_MASTER, P_STDIN, P_COUNT };
+
+struct loop {
+    struct run *r;
+    struct run_tty *tty;
+    int signal_fd;
+    sigset_t old;
+    int64_t timeout_ns, kill_ns, disk_ns; /* moments; 0 = never */
+};
+
+static int open_signals(struct loop *l, struct gvm_err *err)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    static const int caught[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGUSR1, SIGUSR2, SIGPIPE};
+    for (size_t i = 0; i < sizeof(caught) / sizeof(caught[0]); i++)
+        sigaddset(&set, caught[i]);
+    if (sigprocmask(SIG_BLOCK, &set, &l->old) < 0)
+        return gvm_err_sys(err, errno, "cannot block signals");
+    l->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return l->signal_fd < 0 ? gvm_err_sys(err, errno, "cannot watch signals") : 0;
+}
+
+/* Asks the agent to end, and sees to it that it does. */
+static void ask_to_end(struct loop *l, int sig)
+{
+    int64_t now = gvm_mono_ns();
+    if (gvm_sandbox_signal(l->r->sandbox, sig) < 0)
+        gvm_sandbox_kill(l->r->sandbox);
+    if (!l->kill_ns)
+        l->kill_ns = now + RUN_GRACE_MS * INT64_C(1000000);
+}
+
+static void take_signals(struct loop *l)
+{
+    struct signalfd_siginfo info;
+    while (read(l->signal_fd, &info, sizeof(info)) == sizeof(info)) {
+        int sig = (int)info.ssi_signo;
+        if (sig == SIGWINCH && l->tty)
+            run_tty_resize(l->tty);
+        else if (sig == SIGINT || sig == SIGTERM || sig == SIGHUP || sig == SIGQUIT)
+            ask_to_end(l, sig);
+        else if ((sig == SIGUSR1 || sig == SIGUSR2) && gvm_sandbox_signal(l->r->sandbox, sig) < 0)
+            gvm_sandbox_kill(l->r->sandbox);
+    }
+}
+
+/* ---- limits ---- */
+
+static void check_disk(struct loop *l, int64_t now)
+{
+    struct run *r = l->r;
+    uint64_t max = r->opt.max_disk ? r->opt.max_disk : DEFAULT_DISK;
+    if (gvm_sandbox_disk(r->dir, max) > max && !r->disk_full) {
+        r->disk_full = true;
+        cli_say("the agent wrote more than %llu bytes and was ended (--disk)", (unsigned long long)max);
+        gvm_sandbox_kill(r->sandbox);
+    }
+    /* A long walk is taken less often. */
+    int64_t cost = gvm_mono_ns() - now;
+    l->disk_ns = gvm_mono_ns() + (cost * 20 > DISK_NS ? cost * 20 : DISK_NS);
+}
+
+static void check_times(struct loop *l)
+{
+    int64_t now = gvm_mono_ns();
+    if (l->timeout_ns && now >= l->timeout_ns) {
+        l->timeout_ns = 0;
+        l->r->timed_out = true;
+        cli_say("time is up (--timeout)");
+        ask_to_end(l, SIGTERM);
+    }
+    if (l->kill_ns && now >= l->kill_ns) {
+        l->kill_ns = 0;
+        gvm_sandbox_kill(l->r->sandbox);
+    }
+    if (now >= l->disk_ns)
+        check_disk(l, now);
+}
+
+static int wait_ms(const struct loop *l)
+{
+    int64_t now = gvm_mono_ns(), next = l->disk_ns;
+    if (l->timeout_ns && l->timeout_ns < next)
+        next = l->timeout_ns;
+    if (l->kill_ns && l->kill_ns < next)
+        next = l->kill_ns;
+    int64_t ms = next > now ? (next - now) / 1000000 + 1 : 0;
+    bool soon = !l->r->chan || (l->r->watch && run_watch_fd(l->r) < 0);
+    return (int)(soon && ms > TICK_MS ? TICK_MS : ms);
+}
+
+/* ---- the loop ---- */
+
+static void set_polls(const struct loop *l, struct pollfd p[P_COUNT])
+{
+    const struct run *r = l->r;
+    p[P_SANDBOX] = (struct pollfd){.fd = gvm_sandbox_fd(r->sandbox), .events = POLLIN};
+    p[P_SIGNAL] = (struct pollfd){.fd = l->signal_fd, .events = POLLIN};
+    p[P_DAEMON] = (struct pollfd){.fd = r->chan ? gvm_chan_fd(r->chan) : -1, .events = POLLIN};
+    p[P_WATCH] = (struct pollfd){.fd = run_watch_fd(r), .events = POLLIN};
+    p[P_MASTER] = (struct pollfd){.fd = -1};
+    p[P_STDIN] = (struct pollfd){.fd = -1};
+    if (l->tty) {
+        short out = run_tty_wants_write(l->tty) ? POLLOUT : 0;
+        p[P_MASTER] = (struct pollfd){.fd = gvm_sandbox_pty(r->sandbox), .events = (short)(POLLIN | out)};
+        p[P_STDIN] = (struct pollfd){.fd = run_tty_in(l->tty), .events = POLLIN};
+    }
+}
+
+static void serve(struct loop *l, const struct pollfd p[P_COUNT])
+{
+    if (p[P_SIGNAL].revents)
+        take_signals(l);
+    if (l->tty && (p[P_MASTER].revents & POLLIN))
+        run_tty_output(l->tty);
+    if (l->tty && (p[P_MASTER].revents & POLLOUT))
+        run_tty_flush(l->tty);
+    if (l->tty && p[P_STDIN].revents)
+        run_tty_input(l->tty);
+    run_daemon_tick(l->r, p[P_DAEMON].revents != 0);
+    if (l->r->watch)
+        run_watch_tick(l->r);
+    check_times(l);
+}
+
+static int until_ended(struct loop *l, struct gvm_err *err)
+{
+    struct pollfd p[P_COUNT];
+    while (!gvm_sandbox_ended(l->r->sandbox)) {
+        set_polls(l, p);
+        if (poll(p, P_COUNT, wait_ms(l)) < 0 && errno != EINTR)
+            return gvm_err_sys(err, errno, "cannot wait for the agent");
+        serve(l, p);
+        /* A hung-up master (nobody has the terminal open) would wake us for ever. */
+        if (l->tty && (p[P_MASTER].revents & POLLHUP) && !(p[P_MASTER].revents & POLLIN))
+            poll(NULL, 0, 5);
+    }
+    return gvm_sandbox_wait(l->r->sandbox, &l->r->exit_code, err);
+}
+
+int run_loop(struct run *r, struct gvm_err *err)
+{
+    int64_t now = gvm_mono_ns();
+    struct loop l = {.r = r, .signal_fd = -1, .disk_ns = now + DISK_NS};
+    if (r->opt.timeout_ms)
+        l.timeout_ns = now + (int64_t)r->opt.timeout_ms * 1000000;
+    int x = open_signals(&l, err);
+    l.tty = run_tty_open(r);
+    if (x == 0)
+        x = until_ended(&l, err);
+    run_tty_close(l.tty);
+    take_signals(&l); /* a late one is for the agent, which is gone */
+    sigprocmask(SIG_SETMASK, &l.old, NULL);
+    gvm_close(&l.signal_fd);
+    if (x == 0 && r->timed_out)
+        r->exit_code = GVM_EXIT_TIMEOUT;
+    return x;
+}

@@ -1,0 +1,187 @@
+/* The command line of `gvm run`. */
+#include "cli/run.h"
+#include "cli/verbs.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <unistd.h>
+
+const char cli_run_usage[] =
+    "usage: gvm run [OPTIONS] [--] COMMAND...\n"
+    "\n"
+    "Runs an agent in a sandbox under your rules. Every connection it makes is judged\n"
+    "and recorded; what it writes stays aside until you take it (gvm diff, gvm commit).\n"
+    "A script without -- is started with its interpreter (.py .js .mjs .sh).\n"
+    "\n"
+    "      --sandbox           demand the sandbox (always so in this version)\n"
+    "  -w, --watch             let every call through that may ever be let through, show\n"
+    "                          each as it happens, and a summary at the end\n"
+    "  -i, --interactive       at the end ask about hosts no rule names\n"
+    "      --agent-id ID       name in rules and record (default: the command's name)\n"
+    "      --config FILE       use this rule file\n"
+    "      --workspace DIR     what the agent works on (default: the current directory)\n"
+    "      --timeout TIME      end the agent after 90, 90s, 10m, 2h; exit code 124\n"
+    "      --default WHAT      for calls no rule names: deny, approve or delay\n"
+    "      --no-intercept HOST do not look into TLS to this host ('*' as in rules)\n"
+    "  -e, --env NAME[=VALUE]  pass a variable; without =VALUE, yours\n"
+    "      --hide PATH         hide a file or directory of home or workspace\n"
+    "      --reveal PATH       show one that is hidden by default\n"
+    "      --pids N            processes and threads at most (default 1024)\n"
+    "      --disk SIZE         bytes the agent may write (default 2GiB)\n"
+    "      --json[=FILE]       with --watch: events as JSON lines to FILE, or stderr\n"
+    "  -h, --help              this text\n"
+    "\n"
+    "Exit code: the agent's; 124 timeout, 125 GVM could not set up, 126 and 127 the\n"
+    "command could not be executed or found, 128+N ended by signal N.\n";
+
+const char cli_watch_usage[] =
+    "usage: gvm watch [OPTIONS] [--] COMMAND...\n"
+    "\n"
+    "The same as gvm run --watch: see what an agent calls. See gvm run --help.\n";
+
+enum { OPT_SANDBOX = 256, OPT_COOPERATIVE, OPT_AGENT, OPT_CONFIG, OPT_WORKSPACE, OPT_TIMEOUT, OPT_DEFAULT,
+       OPT_NO_INTERCEPT, OPT_JSON, OPT_HIDE, OPT_REVEAL, OPT_PIDS, OPT_DISK };
+
+static const struct option longs[] = {
+    {"sandbox", no_argument, NULL, OPT_SANDBOX},
+    {"cooperative", no_argument, NULL, OPT_COOPERATIVE},
+    {"watch", no_argument, NULL, 'w'},
+    {"interactive", no_argument, NULL, 'i'},
+    {"agent-id", required_argument, NULL, OPT_AGENT},
+    {"config", required_argument, NULL, OPT_CONFIG},
+    {"workspace", required_argument, NULL, OPT_WORKSPACE},
+    {"timeout", required_argument, NULL, OPT_TIMEOUT},
+    {"default", required_argument, NULL, OPT_DEFAULT},
+    {"no-intercept", required_argument, NULL, OPT_NO_INTERCEPT},
+    {"env", required_argument, NULL, 'e'},
+    {"hide", required_argument, NULL, OPT_HIDE},
+    {"reveal", required_argument, NULL, OPT_REVEAL},
+    {"pids", required_argument, NULL, OPT_PIDS},
+    {"disk", required_argument, NULL, OPT_DISK},
+    {"json", optional_argument, NULL, OPT_JSON},
+    {"help", no_argument, NULL, 'h'},
+    {0},
+};
+
+static int add(struct run_list *l, const char *value, const char *option)
+{
+    if (l->n == RUN_MAX_LIST)
+        return cli_usage("run", "--%s can be given %d times at most", option, RUN_MAX_LIST);
+    l->v[l->n++] = value;
+    return -1;
+}
+
+static int set_default(struct run_options *o)
+{
+    static const char *const known[] = {"deny", "approve", "delay"};
+    for (int i = 0; i < 3; i++)
+        if (strcmp(optarg, known[i]) == 0) {
+            o->dflt = known[i];
+            return -1;
+        }
+    return cli_usage("run", "--default is deny, approve or delay, not '%s'", optarg);
+}
+
+static int set_number(int c, struct run_options *o)
+{
+    struct gvm_str s = gvm_str(optarg);
+    if (c == OPT_TIMEOUT && (gvm_parse_duration_ms(s, &o->timeout_ms) < 0 || !o->timeout_ms))
+        return cli_usage("run", "--timeout is a time such as 90s or 10m, not '%s'", optarg);
+    if (c == OPT_PIDS && (gvm_parse_u64(s, 1000000, &o->max_pids) < 0 || o->max_pids < 2))
+        return cli_usage("run", "--pids is a number from 2 on, not '%s'", optarg);
+    if (c == OPT_DISK && (gvm_parse_size(s, &o->max_disk) < 0 || !o->max_disk))
+        return cli_usage("run", "--disk is a size such as 500M or 2GiB, not '%s'", optarg);
+    return -1;
+}
+
+/* -1 = go on. */
+static int take(int c, char **argv, struct run_options *o)
+{
+    switch (c) {
+    case OPT_SANDBOX: return -1;
+    case OPT_COOPERATIVE:
+        return cli_usage("run", "--cooperative is not in this version; the sandbox is always used");
+    case 'w': o->watch = true; return -1;
+    case 'i': o->ask = true; return -1;
+    case OPT_AGENT: o->agent = optarg; return -1;
+    case OPT_CONFIG: o->config = optarg; return -1;
+    case OPT_WORKSPACE: o->workspace = optarg; return -1;
+    case OPT_DEFAULT: return set_default(o);
+    case OPT_NO_INTERCEPT: return add(&o->no_intercept, optarg, "no-intercept");
+    case 'e': return add(&o->pass, optarg, "env");
+    case OPT_HIDE: return add(&o->hide, optarg, "hide");
+    case OPT_REVEAL: return add(&o->reveal, optarg, "reveal");
+    case OPT_TIMEOUT: case OPT_PIDS: case OPT_DISK: return set_number(c, o);
+    case OPT_JSON: o->json = true; o->json_file = optarg; return -1;
+    case 'h': return cli_help(strcmp(argv[0], "watch") == 0 ? cli_watch_usage : cli_run_usage);
+    default: return cli_bad_option("run", argv);
+    }
+}
+
+int run_parse(int argc, char **argv, struct run_options *ret)
+{
+    int code = -1;
+    for (int c; code < 0 && (c = getopt_long(argc, argv, "+wie:h", longs, NULL)) != -1;)
+        code = take(c, argv, ret);
+    if (code >= 0)
+        return code;
+    ret->literal = optind > 1 && strcmp(argv[optind - 1], "--") == 0;
+    if (ret->json && !ret->watch)
+        return cli_usage("run", "--json needs --watch");
+    if (optind >= argc)
+        return cli_usage("run", "there is no command to run");
+    ret->command = argv + optind;
+    return -1;
+}
+
+/* ---- which program ---- */
+
+static const char *interpreter_of(const char *script)
+{
+    static const struct {
+        const char *ending, *program;
+    } known[] = {{".py", "python3"}, {".js", "node"}, {".mjs", "node"}, {".cjs", "node"}, {".sh", "sh"}};
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        if (gvm_str_ends(gvm_str(script), gvm_str(known[i].ending)) && access(script, F_OK) == 0)
+            return known[i].program;
+    return NULL;
+}
+
+/* The command's last path component, with what a name in rules may not hold replaced. */
+static void name_agent(struct run *r, const char *command)
+{
+    const char *slash = strrchr(command, '/');
+    const char *base = slash && slash[1] ? slash + 1 : command;
+    size_t n = 0;
+    for (; base[n] && n < GVM_MAX_AGENT; n++) {
+        char c = base[n];
+        bool bad = c <= ' ' || c > '~' || c == '"' || c == '\\' || c == '*' || c == '?';
+        r->agent[n] = bad ? '_' : c;
+    }
+    r->agent[n] = '\0';
+}
+
+int run_choose_command(struct run *r, struct gvm_err *err)
+{
+    char **words = r->opt.command;
+    const char *program = r->opt.literal ? NULL : interpreter_of(words[0]);
+    size_t n = 0;
+    while (words[n])
+        n++;
+    const char **argv = gvm_arena_alloc(r->arena, (n + 2) * sizeof(*argv));
+    if (!argv)
+        return gvm_err_set(err, E2BIG, "the command is too long");
+    size_t at = 0;
+    if (program)
+        argv[at++] = program;
+    for (size_t i = 0; i < n; i++)
+        argv[at++] = words[i];
+    r->argv = argv;
+    if (r->opt.agent) {
+        if (gvm_str_copy(r->agent, sizeof(r->agent), gvm_str(r->opt.agent)) < 0)
+            return gvm_err_set(err, EINVAL, "an agent id has at most %u characters", GVM_MAX_AGENT);
+        return 0;
+    }
+    name_agent(r, words[0]);
+    return 0;
+}

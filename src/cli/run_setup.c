@@ -1,0 +1,197 @@
+/* From options to a running agent.
+ *
+ * The sandbox is cloned first: it builds its mounts while the run is being registered with the daemon, and
+ * inside a sandbox it is what fails, before anything else was touched.
+ */
+#include "cli/run.h"
+
+#include "conf/conf.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- paths and names ---- */
+
+static int choose_places(struct run *r, struct gvm_err *err)
+{
+    char here[PATH_MAX];
+    if (!getcwd(here, sizeof(here)))
+        return gvm_err_sys(err, errno, "cannot tell the current directory");
+    const char *wanted = r->opt.workspace ? r->opt.workspace : here;
+    if (!realpath(wanted, r->workspace))
+        return gvm_err_sys(err, errno, "cannot use the workspace %s", wanted);
+    size_t n = strlen(r->workspace);
+    bool inside = strncmp(here, r->workspace, n) == 0 && (here[n] == '/' || here[n] == '\0');
+    memcpy(r->cwd, inside ? here : r->workspace, PATH_MAX);
+    const char *home = getenv("HOME");
+    if (!home || home[0] != '/') {
+        const struct passwd *pw = getpwuid(geteuid());
+        home = pw ? pw->pw_dir : "/";
+    }
+    if (!realpath(home, r->home))
+        memcpy(r->home, "/", 2);
+    return 0;
+}
+
+static int choose_id(struct run *r, struct gvm_err *err)
+{
+    uint8_t random[3];
+    struct tm tm;
+    time_t now = (time_t)(gvm_now_ns() / 1000000000);
+    char rest[64];
+    if (getrandom(random, sizeof(random), 0) != sizeof(random) || !gmtime_r(&now, &tm))
+        return gvm_err_sys(err, errno, "cannot name the run");
+    size_t n = strftime(r->id, sizeof(r->id), "%Y%m%dT%H%M%S-", &tm);
+    gvm_hex(r->id + n, random, sizeof(random));
+    snprintf(rest, sizeof(rest), "runs/%s", r->id);
+    int x = gvm_place_path(GVM_PLACE_STATE, rest, r->dir, err);
+    return x < 0 ? x : gvm_mkdirs(r->dir, 0700, err);
+}
+
+static int add_place(struct run *r, struct run_list *l, const char *text, size_t n, struct gvm_err *err)
+{
+    const char *copy = gvm_arena_dup(r->arena, text, n);
+    if (!copy || l->n >= sizeof(l->v) / sizeof(l->v[0]) - 2)
+        return gvm_err_set(err, E2BIG, "too many places in [filesystem]");
+    l->v[l->n++] = copy;
+    return 0;
+}
+
+/* [filesystem] of the rule file. It is read only when it has one: its other content is the daemon's, and
+ * credentials in it have no business in this process. */
+static int read_filesystem(struct run *r, struct gvm_err *err)
+{
+    GVM_CLEANUP(gvm_buf_wipe) struct gvm_buf text;
+    gvm_buf_init(&text, GVM_MAX_CONFIG);
+    text.secret = true;
+    int x = gvm_read_file(r->config, &text, err);
+    if (x < 0 || !text.len || !memmem(gvm_buf_data(&text), text.len, "filesystem", 10))
+        return x;
+    struct gvm_conf *conf = NULL;
+    x = gvm_conf_load(r->config, &conf, err);
+    for (uint32_t i = 0; x == 0 && i < conf->nhide; i++)
+        x = add_place(r, &r->opt.hide, conf->hide[i].p, conf->hide[i].n, err);
+    for (uint32_t i = 0; x == 0 && i < conf->nreveal; i++)
+        x = add_place(r, &r->opt.reveal, conf->reveal[i].p, conf->reveal[i].n, err);
+    gvm_conf_free(conf);
+    return x;
+}
+
+int run_prepare(struct run *r, struct gvm_err *err)
+{
+    int x = run_choose_command(r, err);
+    if (x == 0)
+        x = choose_places(r, err);
+    if (x == 0)
+        x = cli_config_choose(r->opt.config, r->workspace, r->config, &r->has_config, stderr, err);
+    if (x == 0 && r->has_config)
+        x = read_filesystem(r, err);
+    if (x == 0 && r->has_config) /* wherever it lies, the agent neither reads nor replaces it */
+        x = add_place(r, &r->opt.hide, r->config, strlen(r->config), err);
+    return x == 0 ? choose_id(r, err) : x;
+}
+
+/* ---- the run's record ---- */
+
+static void join_command(struct run *r, char *dst, size_t cap)
+{
+    size_t n = 0;
+    for (const char *const *a = r->argv; *a && n + 1 < cap; a++) {
+        int more = snprintf(dst + n, cap - n, "%s%s", n ? " " : "", *a);
+        n += more > 0 ? (size_t)more : 0;
+    }
+}
+
+static int write_record(struct run *r, struct gvm_err *err)
+{
+    struct gvm_run_record *c = &r->record;
+    memcpy(c->run, r->id, sizeof(c->run));
+    memcpy(c->agent, r->agent, sizeof(c->agent));
+    if (gvm_str_copy(c->workspace, sizeof(c->workspace), gvm_str(r->workspace)) < 0)
+        return gvm_err_set(err, ENAMETOOLONG, "the path of the workspace is too long");
+    join_command(r, c->command, sizeof(c->command));
+    c->started_ns = gvm_now_ns();
+    c->launcher = getpid();
+    c->watch = r->opt.watch;
+    int x = gvm_run_record_write(r->dir, c, err);
+    r->recorded = x == 0;
+    return x;
+}
+
+/* ---- the sandbox ---- */
+
+static void look_at_terminal(struct run *r, struct gvm_sandbox_plan *plan)
+{
+    static struct termios found;
+    for (int fd = 0; fd < 3; fd++) {
+        if (!isatty(fd))
+            continue;
+        plan->pty = true;
+        if (!plan->winsize.ws_row && ioctl(fd, TIOCGWINSZ, &plan->winsize) < 0)
+            memset(&plan->winsize, 0, sizeof(plan->winsize));
+        if (!plan->termios && tcgetattr(fd, &found) == 0)
+            plan->termios = &found;
+    }
+    if (isatty(0) && plan->termios)
+        r->termios = &found;
+}
+
+static int create(struct run *r, struct gvm_err *err)
+{
+    const struct run_options *o = &r->opt;
+    struct termios cooked;
+    struct gvm_sandbox_plan plan = {
+        .run = r->id, .argv = r->argv, .workspace = r->workspace, .cwd = r->cwd, .home = r->home,
+        .run_dir = r->dir, .hide = o->hide.v, .reveal = o->reveal.v, .pass = o->pass.v,
+        .max_pids = o->max_pids, .max_files = o->max_files, .max_disk = o->max_disk,
+    };
+    look_at_terminal(r, &plan);
+    if (plan.termios && !r->termios) {
+        /* Output only: the person's terminal goes on turning line ends itself, once is enough. */
+        cooked = *plan.termios;
+        cooked.c_oflag &= ~(tcflag_t)OPOST;
+        plan.termios = &cooked;
+    }
+    int x = gvm_sandbox_env(r->arena, &plan, &plan.env, err);
+    return x < 0 ? x : gvm_sandbox_create(&plan, &r->sandbox, err);
+}
+
+static void tell_notes(const struct run *r)
+{
+    for (const char *p = gvm_sandbox_notes(r->sandbox); *p;) {
+        size_t n = strcspn(p, "\n");
+        cli_say("%.*s", (int)n, p);
+        p += n + (p[n] == '\n');
+    }
+}
+
+int run_launch(struct run *r, struct gvm_err *err)
+{
+    struct gvm_str pem = {0};
+    int x = create(r, err);
+    if (x == 0)
+        x = cli_connect(true, &r->chan, err);
+    if (x == 0 && (r->opt.watch || r->opt.ask))
+        x = run_watch_open(r, err);
+    if (x == 0)
+        x = run_register(r, err);
+    if (x == 0)
+        x = write_record(r, err); /* on disk while the daemon works */
+    if (x == 0)
+        x = run_await_ready(r, &pem, err);
+    if (x == 0)
+        x = gvm_sandbox_start(r->sandbox, pem, err);
+    if (x < 0)
+        return x;
+    tell_notes(r);
+    if (gvm_sandbox_exec_error(r->sandbox))
+        cli_say("%s", gvm_sandbox_exec_error(r->sandbox));
+    return 0;
+}
