@@ -140,7 +140,7 @@ static int stop(void **state)
 
 static void send_register(struct gvm_chan *c, uint64_t id, const char *json, unsigned nfds)
 {
-    int fds[6];
+    int fds[6] = {0};
     for (unsigned i = 0; i < nfds; i++)
         fds[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
     assert_int_equal(gvm_chan_send(c, GVM_MSG_RUN_REGISTER, id, json, strlen(json), fds, nfds), 0);
