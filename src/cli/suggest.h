@@ -87,6 +87,9 @@ void sug_write_rule(const struct sug_rule *r, struct gvm_buf *out);
 /* Head comment and all rules. Those not active are left out when `known` has their name already. */
 void sug_write(const struct sug *s, struct gvm_str known, struct gvm_buf *out);
 
+/* How many sug_write() would write. */
+size_t sug_count_new(const struct sug *s, struct gvm_str known);
+
 /* Puts the rules into the file at `path` (created with its directories when it is missing): behind
  * the rules that are there, before the first that takes whatever is left. The result is loaded
  * before it replaces the file; on failure the file is as it was. *ret_n: rules that now hold more.

@@ -171,9 +171,10 @@ int sug_apply(const struct sug *s, const char *path, size_t *ret_n, struct gvm_e
         r = gvm_read_file(t.path, &old, err);
     if (r == 0)
         r = t.exists ? gvm_conf_load(t.path, &c, err) : gvm_conf_default(&c, err);
-    if (r == 0 && merge(s, gvm_buf_str(&old), c, &text) < 0)
+    bool news = r == 0 && sug_count_new(s, gvm_buf_str(&old)) > 0;
+    if (r == 0 && news && merge(s, gvm_buf_str(&old), c, &text) < 0)
         r = gvm_err_set(err, EFBIG, "%s would become too large", t.path);
-    if (r == 0)
+    if (r == 0 && news)
         r = replace(&t, gvm_buf_str(&text), c->nrules + active, err);
     if (r == 0)
         *ret_n = active;

@@ -198,7 +198,8 @@ static int take_refused(struct sug *s, const struct gvm_json *e, struct gvm_err 
     const char *host = gvm_json_text(e, "host", "");
     if (strcmp(gvm_json_text(e, "why", ""), "address") != 0 || !*host)
         return 0;
-    char *copy = gvm_arena_printf(s->arena, "%s", gvm_json_text(e, "class", "not public"));
+    const char *what = gvm_json_text(e, "class", gvm_json_text(e, "reason", "not public"));
+    char *copy = gvm_arena_printf(s->arena, "%.100s", what);
     if (!copy || (!gvm_map_get(s->addresses, gvm_str(host)) &&
                   gvm_map_put(s->addresses, gvm_str(host), copy) < 0))
         return gvm_err_set(err, ENOMEM, "no memory for the samples");

@@ -283,6 +283,13 @@ static void put_methods(struct gvm_buf *out, const struct sug_rule *r)
     (void)gvm_buf_addz(out, r->nmethods == 1 ? "" : "]");
 }
 
+/* Inside a comment: one line, whatever the text is. */
+static void put_comment(struct gvm_buf *out, struct gvm_str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        (void)gvm_buf_addc(out, s.p[i] >= 0x20 && s.p[i] < 0x7f ? s.p[i] : '?');
+}
+
 void sug_write_rule(const struct sug_rule *r, struct gvm_buf *out)
 {
     const char *off = r->active ? "" : "# ";
@@ -302,10 +309,13 @@ void sug_write_rule(const struct sug_rule *r, struct gvm_buf *out)
     (void)gvm_buf_addf(out, " # seen %" PRIu64 " time%s\n", r->seen, r->seen == 1 ? "" : "s");
     if (r->private_ok)
         (void)gvm_buf_addf(out, "%sprivate = true # pinned to a private address\n", off);
-    else if (r->private_note)
-        (void)gvm_buf_addf(out,
-                           "# private = true # its address is private (%s); only if you trust it\n",
-                           r->private_note);
+    if (r->private_ok || !r->private_note)
+        return;
+    /* Never offered: who can read a cloud's metadata service is the machine. */
+    bool metadata = strstr(r->private_note, "metadata") != NULL;
+    (void)gvm_buf_addf(out, "# %sits address is not public (", metadata ? "" : "private = true # ");
+    put_comment(out, gvm_str(r->private_note));
+    (void)gvm_buf_addz(out, metadata ? "); it stays refused\n" : "); only if you trust it\n");
 }
 
 static const char *comment_above(const struct sug_rule *r)
@@ -334,10 +344,8 @@ static bool is_known(const struct sug_rule *r, struct gvm_str known)
 
 static void put_head(const struct sug *s, struct gvm_buf *out)
 {
-    struct gvm_str agent = gvm_str(s->agent);
     (void)gvm_buf_addf(out, "# Suggested from run %s (agent ", s->run);
-    for (size_t i = 0; i < agent.n; i++)
-        (void)gvm_buf_addc(out, agent.p[i] > 0x20 && agent.p[i] < 0x7f ? agent.p[i] : '?');
+    put_comment(out, gvm_str(s->agent));
     (void)gvm_buf_addf(out, "): %" PRIu64 " request%s", s->requests, s->requests == 1 ? "" : "s");
     if (s->skipped)
         (void)gvm_buf_addf(out, ", %" PRIu64 " of them already decided by a rule", s->skipped);
@@ -345,6 +353,14 @@ static void put_head(const struct sug *s, struct gvm_buf *out)
     if (s->dropped)
         (void)gvm_buf_addf(out, "# %" PRIu64 " requests are not covered: too many or too long.\n",
                            s->dropped);
+}
+
+size_t sug_count_new(const struct sug *s, struct gvm_str known)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s->nrules; i++)
+        n += s->rules[i].active || !is_known(&s->rules[i], known);
+    return n;
 }
 
 void sug_write(const struct sug *s, struct gvm_str known, struct gvm_buf *out)

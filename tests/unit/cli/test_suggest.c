@@ -187,6 +187,8 @@ static void test_classes(void **state)
     add_get(&x.s, "PURGE", "b.test", GVM_STR("/cache"));
     add_get(&x.s, "POST", "c.test", GVM_STR("/jobs/1"));
     add_get(&x.s, "POST", "c.test", GVM_STR("/jobs/delete"));
+    char evil[] = "x\n[[rules]]";
+    assert_int_equal(gvm_map_put(x.s.addresses, GVM_STR("a.test"), evil), 0);
     struct gvm_facts tcp = {.protocol = GVM_PROTO_TCP,
                             .method = GVM_STR(""),
                             .host = GVM_STR("git.test"),
@@ -208,6 +210,12 @@ static void test_classes(void **state)
     assert_true(r->active && r->decision == GVM_REQUIRE_APPROVAL && r < find(&x.s, "c.test write"));
     r = find(&x.s, "git.test:22 tcp");
     assert_true(!r->active && gvm_str_eqz(r->pattern, "git.test:22"));
+    struct gvm_buf toml;
+    gvm_buf_init(&toml, 65536);
+    sug_write_rule(find(&x.s, "a.test read"), &toml);
+    assert_non_null(
+        strstr(gvm_buf_cstr(&toml), "# private = true # its address is not public (x?[[rules]])"));
+    gvm_buf_done(&toml);
     end(&x);
 }
 
