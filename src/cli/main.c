@@ -17,6 +17,7 @@ static const char help_usage[] = "usage: gvm help [VERB]\n"
 static const struct cli_verb verbs[] = {
     ROW(run, "run an agent in a sandbox, under rules"),
     ROW(watch, "run an agent and see what it calls"),
+    ROW(suggest, "turn what a run did into rules"),
     ROW(check, "check a rule file"),
     ROW(explain, "which rule decides a request, and why"),
     ROW(trust, "use the rule file that came with a workspace"),
