@@ -113,6 +113,31 @@ static int load_rules(struct question *q, struct answer *a, struct gvm_err *err)
     return r == 0 ? gvm_rules_compile(a->conf, &a->rs, err) : r;
 }
 
+static bool is_pinned(const struct gvm_conf *c, struct gvm_str host)
+{
+    for (uint32_t i = 0; i < c->npins; i++)
+        if (gvm_str_eq(c->pins[i].host, host))
+            return true;
+    return false;
+}
+
+/* What the data path refuses whatever the rules say: an address in the URL that is not public,
+ * unless it is pinned, or of a kind that private = true opens and the rule says so. */
+static void close_address(const struct question *q, struct answer *a)
+{
+    struct gvm_verdict *v = &a->verdict;
+    if (!q->auth.is_ip || v->decision == GVM_DENY || is_pinned(a->conf, q->facts.host))
+        return;
+    enum gvm_ip_class class = gvm_ip_class(&q->auth.ip);
+    bool may = class == GVM_IP_LOOPBACK || class == GVM_IP_PRIVATE || class == GVM_IP_LINK_LOCAL;
+    if (class == GVM_IP_PUBLIC || (may && v->private_ok))
+        return;
+    v->decision = GVM_DENY;
+    v->delay_ms = 0;
+    v->reason = may ? GVM_STR("an address that is not public needs a rule with private = true")
+                    : GVM_STR("this address is never reached");
+}
+
 static void decide(const struct question *q, struct answer *a)
 {
     struct gvm_verdict opaque;
@@ -121,6 +146,7 @@ static void decide(const struct question *q, struct answer *a)
     a->opaque = !q->tcp && q->facts.tls && gvm_rules_opaque(a->rs, &q->facts, &opaque);
     if (a->opaque)
         a->verdict = opaque;
+    close_address(q, a);
     size_t n = gvm_rules_matches(a->rs, &q->facts, found, MAX_ALSO + 1);
     for (size_t i = 0; i < n && a->nalso < MAX_ALSO; i++)
         if (found[i] != a->verdict.rule)

@@ -131,6 +131,20 @@ int sug_add(struct sug *s, const struct gvm_facts *f, struct gvm_err *err)
 
 /* ---- entries ---- */
 
+/* Remembered for the comment beside the rule. */
+static int note_closed(struct sug *s, const char *host, const char *what, struct gvm_err *err)
+{
+    if (gvm_map_get(s->addresses, gvm_str(host)))
+        return 0;
+    struct gvm_ip ip;
+    if (gvm_ip_parse(gvm_str(host), &ip) == 0)
+        what = gvm_ip_class_name(gvm_ip_class(&ip));
+    char *copy = gvm_arena_printf(s->arena, "%.100s", what);
+    if (!copy || gvm_map_put(s->addresses, gvm_str(host), copy) < 0)
+        return gvm_err_set(err, ENOMEM, "no memory for the samples");
+    return 0;
+}
+
 static int take_decision(struct sug *s, const struct gvm_json *e, struct gvm_err *err)
 {
     const char *host = gvm_json_text(e, "host", ""), *id = gvm_json_text(e, "id", "");
@@ -147,7 +161,10 @@ static int take_decision(struct sug *s, const struct gvm_json *e, struct gvm_err
     char *copy = gvm_arena_dup(s->arena, host, strlen(host));
     if (!copy || (*id && gvm_map_put(s->ids, gvm_str(id), copy) == -ENOMEM))
         return gvm_err_set(err, ENOMEM, "no memory for the samples");
-    return sug_add(s, &f, err); /* a full map of ids only loses the note about an address */
+    /* The data path itself said no, to an address in the URL. */
+    bool closed = strcmp(gvm_json_text(e, "rule", ""), "never-allowed") == 0;
+    int r = closed ? note_closed(s, host, gvm_json_text(e, "reason", "private"), err) : 0;
+    return r < 0 ? r : sug_add(s, &f, err); /* a full map of ids only loses a note */
 }
 
 static int take_tcp(struct sug *s, const struct gvm_json *e, struct gvm_err *err)
@@ -198,12 +215,8 @@ static int take_refused(struct sug *s, const struct gvm_json *e, struct gvm_err 
     const char *host = gvm_json_text(e, "host", "");
     if (strcmp(gvm_json_text(e, "why", ""), "address") != 0 || !*host)
         return 0;
-    const char *what = gvm_json_text(e, "class", gvm_json_text(e, "reason", "not public"));
-    char *copy = gvm_arena_printf(s->arena, "%.100s", what);
-    if (!copy || (!gvm_map_get(s->addresses, gvm_str(host)) &&
-                  gvm_map_put(s->addresses, gvm_str(host), copy) < 0))
-        return gvm_err_set(err, ENOMEM, "no memory for the samples");
-    return 0;
+    return note_closed(s, host, gvm_json_text(e, "class", gvm_json_text(e, "reason", "private")),
+                       err);
 }
 
 static const struct {

@@ -290,6 +290,16 @@ static void put_comment(struct gvm_buf *out, struct gvm_str s)
         (void)gvm_buf_addc(out, s.p[i] >= 0x20 && s.p[i] < 0x7f ? s.p[i] : '?');
 }
 
+static bool stays_closed(const char *note)
+{
+    static const char *const words[] = {"metadata", "reserved", "multicast", "unspecified",
+                                        "never"};
+    for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
+        if (strstr(note, words[i]))
+            return true;
+    return false;
+}
+
 void sug_write_rule(const struct sug_rule *r, struct gvm_buf *out)
 {
     const char *off = r->active ? "" : "# ";
@@ -311,11 +321,11 @@ void sug_write_rule(const struct sug_rule *r, struct gvm_buf *out)
         (void)gvm_buf_addf(out, "%sprivate = true # pinned to a private address\n", off);
     if (r->private_ok || !r->private_note)
         return;
-    /* Never offered: who can read a cloud's metadata service is the machine. */
-    bool metadata = strstr(r->private_note, "metadata") != NULL;
-    (void)gvm_buf_addf(out, "# %sits address is not public (", metadata ? "" : "private = true # ");
+    /* private = true does not open everything, and is not offered where it would not help. */
+    bool never = stays_closed(r->private_note);
+    (void)gvm_buf_addf(out, "# %snot a public address (", never ? "" : "private = true # ");
     put_comment(out, gvm_str(r->private_note));
-    (void)gvm_buf_addz(out, metadata ? "); it stays refused\n" : "); only if you trust it\n");
+    (void)gvm_buf_addz(out, never ? "); it stays refused\n" : "); only if you trust it\n");
 }
 
 static const char *comment_above(const struct sug_rule *r)

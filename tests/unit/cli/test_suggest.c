@@ -214,7 +214,7 @@ static void test_classes(void **state)
     gvm_buf_init(&toml, 65536);
     sug_write_rule(find(&x.s, "a.test read"), &toml);
     assert_non_null(
-        strstr(gvm_buf_cstr(&toml), "# private = true # its address is not public (x?[[rules]])"));
+        strstr(gvm_buf_cstr(&toml), "# private = true # not a public address (x?[[rules]])"));
     gvm_buf_done(&toml);
     end(&x);
 }
