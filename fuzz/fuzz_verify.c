@@ -34,7 +34,7 @@ static void put_or_drop(const char *name, const uint8_t *p, size_t n)
 
 static void remove_dir(void)
 {
-    (void)gvm_remove_tree_at(AT_FDCWD, dir, NULL);
+    (void)!gvm_remove_tree_at(AT_FDCWD, dir, NULL);
 }
 
 static void make_dir(void)

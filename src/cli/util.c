@@ -159,10 +159,10 @@ bool cli_confirm(const char *question)
     if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
         return false;
     fflush(stdout);
-    cli_print_safe(stderr, gvm_str(question));
-    fputs(" [y/N] ", stderr);
     /* What was typed before the question was shown is no answer to it. */
     tcflush(STDIN_FILENO, TCIFLUSH);
+    cli_print_safe(stderr, gvm_str(question));
+    fputs(" [y/N] ", stderr);
     char line[16];
     ssize_t n = read(STDIN_FILENO, line, sizeof(line));
     if (n <= 0) {

@@ -1,6 +1,7 @@
 /* Landlock with our own constants: the headers we build against (6.1) know ABI 2, kernels know more.
  * The kernel is asked for its ABI at run time and gets only what it can handle. */
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -76,6 +77,15 @@ static int allow(int ruleset, const int *dirs, unsigned n, uint64_t rights, stru
     return 0;
 }
 
+/* LeakSanitizer lists its threads in /proc/self/task at exit. */
+static int allow_sanitizer(int ruleset, struct gvm_err *err)
+{
+    if (!CONFINE_SANITIZED)
+        return 0;
+    GVM_AUTOCLOSE int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return proc < 0 ? 0 : allow(ruleset, &proc, 1, READ_ONLY, err);
+}
+
 int confine_landlock(const struct gvm_confine_spec *spec, struct gvm_err *err)
 {
     int abi = gvm_landlock_abi();
@@ -89,6 +99,8 @@ int confine_landlock(const struct gvm_confine_spec *spec, struct gvm_err *err)
     int r = allow(fd, spec->dirs_rw, spec->ndirs_rw, READ_WRITE & attr.fs, err);
     if (r == 0)
         r = allow(fd, spec->dirs_ro, spec->ndirs_ro, READ_ONLY, err);
+    if (r == 0)
+        r = allow_sanitizer(fd, err);
     if (r < 0)
         return r;
     if (syscall(SYS_landlock_restrict_self, fd, 0) < 0)

@@ -55,7 +55,6 @@ static void write_json(const struct px_conn *c, const struct answer *a, struct g
         gvm_jw_kstrz(&w, "request_id", rq->id);
     gvm_jw_kstrz(&w, "next", a->next);
     gvm_jw_object_end(&w);
-    gvm_buf_addc(out, '\n');
 }
 
 /* Is nothing of the request's body left to come? Takes what is there. */
