@@ -80,7 +80,7 @@ for argv, code, word in ((["run", "--no-such-flag", "--", "true"], 2, "no-such-f
                          (["run", "--sandbox", "--workspace", "/no/such/dir", "--", "true"], 125,
                           "/no/such/dir"),
                          (["explain", "GET", "https://a b/"], 2, ""),
-                         (["audit", "verify-proof", "/no/such/proof"], 2, "/no/such/proof"),
+                         (["audit", "verify-proof", "/no/such/proof"], 2, "--key"),
                          (["diff", "no-such-run-id"], 1, "no-such-run-id")):
     got = home.gvm(*argv)
     tap.ok(got.returncode == code and word in got.stderr, f"gvm {' '.join(argv)[:60]}: exit {code}",
