@@ -120,7 +120,7 @@ static const struct confine_call accept_sockets[] = {{"accept"}, {"accept4"}, {"
 /* AddressSanitizer and LeakSanitizer. */
 static const struct confine_call sanitizer[] = {
     {"clone"}, {"ptrace"}, {"wait4"}, {"prctl"}, {"process_vm_readv"}, {"arch_prctl"}, {"kill"},
-    {"tgkill"}, {"sched_setaffinity"}, {"prlimit64"}, {"ioctl"}, {"getdents64"}, {"pipe2"},
+    {"tgkill"}, {"sched_setaffinity"}, {"prlimit64"}, {"ioctl"}, {"getdents"}, {"getdents64"}, {"pipe2"},
     {"open"}, {"openat"}, {"readlink"}, {"readlinkat"}, {"stat"}, {"newfstatat"}, {"getcwd"},
     {NULL},
 };
