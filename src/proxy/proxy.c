@@ -18,6 +18,7 @@
 #define SCRATCH_MAX (8u << 20)
 #define LIST_MAX 64u
 #define FLUSH_TRIES 50
+#define ASK_START_MASK 0xffffffffffull /* leaves it exact in any JSON reader */
 
 /* ---- messages that are no answers ---- */
 
@@ -206,6 +207,10 @@ static int read_start(struct px *px, struct gvm_chan *parent, struct gvm_err *er
 static int init(struct px *px, struct gvm_err *err)
 {
     px->parked_tail = &px->parked;
+    /* An answer to what our predecessor asked must not fit a question of ours. */
+    if (RAND_bytes((uint8_t *)&px->next_ask, sizeof px->next_ask) != 1)
+        return gvm_err_set(err, EIO, "no randomness");
+    px->next_ask &= ASK_START_MASK;
     gvm_buf_init(&px->line, GVM_MAX_ENTRY + 4096);
     gvm_buf_init(&px->scratch, SCRATCH_MAX);
     px->policies = gvm_map_new(1024, px_policy_drop);

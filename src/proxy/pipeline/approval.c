@@ -3,7 +3,11 @@
  * What is asked about is bound to the answer by a digest over the request as it will be forwarded and
  * as much of its body as was read; the answer is for this ask alone. It becomes a grant for the same
  * rule, method and URL only when the person said so. Timeout, a lost control process and a client that
- * leaves all deny. Every answer is recorded durably before it is acted on. */
+ * leaves all deny.
+ *
+ * Control records what people answered, durably, before it tells us, and what nobody answered when we
+ * tell it that a request is gone. What it cannot know is recorded here: the use of a grant, and requests
+ * that nobody could be asked about. */
 #include <errno.h>
 #include <openssl/evp.h>
 
@@ -49,17 +53,23 @@ static void on_no_recorded(void *arg, const struct gvm_msg *m)
     px_deny(c, px_appended(m) ? c->rq.no : "the record could not be written");
 }
 
+static void forget(struct px_conn *c)
+{
+    struct px_request *rq = &c->rq;
+    px_conn_no_timer(c);
+    if (rq->ask)
+        gvm_map_take(c->px->asks, key_of(&rq->ask));
+    rq->ask = 0;
+}
+
 /* Records the answer, then acts on it. The ask is over. */
 static void settle(struct px_conn *c, bool allow, const char *who, const char *how, const char *scope,
                    const char *why)
 {
     struct px_request *rq = &c->rq;
     px_answer_fn *then = allow ? on_yes_recorded : on_no_recorded;
-    px_conn_no_timer(c);
     px_record_approval(c, allow, who, how, scope, why);
-    if (rq->ask)
-        gvm_map_take(c->px->asks, key_of(&rq->ask));
-    rq->ask = 0;
+    forget(c);
     if (px_append(c->px, then, c, &rq->waiter) < 0)
         px_fail(c, 503, "the record could not be written");
 }
@@ -71,6 +81,13 @@ static void refuse(struct px_conn *c, const char *how, const char *why)
     settle(c, false, "nobody", how, "once", why);
 }
 
+static void record_gone(struct px_conn *c, const char *why)
+{
+    px_record_approval(c, false, "nobody", "gone", "once", why);
+    px_append_quiet(c->px);
+}
+
+/* Control records it; when it is away, we do. */
 static void tell_gone(struct px_conn *c, const char *why)
 {
     struct gvm_jw w;
@@ -82,26 +99,24 @@ static void tell_gone(struct px_conn *c, const char *why)
     gvm_jw_kstrz(&w, "why", why);
     gvm_jw_object_end(&w);
     if (px_link_send(c->px, GVM_ROLE_CONTROL, GVM_MSG_ASK_GONE, 0, gvm_buf_data(out), out->len, NULL, 0) < 0)
-        gvm_log(GVM_LOG_DEBUG, "control could not be told that a request is gone");
+        record_gone(c, why);
 }
 
 void px_ask_gone(struct px_conn *c, const char *why)
 {
-    struct px_request *rq = &c->rq;
-    if (!rq->ask)
+    if (!c->rq.ask)
         return;
     tell_gone(c, why);
-    px_record_approval(c, false, "nobody", "gone", "once", why);
-    px_append_quiet(c->px);
-    gvm_map_take(c->px->asks, key_of(&rq->ask));
-    rq->ask = 0;
+    forget(c);
 }
 
 static void on_timeout(uv_timer_t *t)
 {
     struct px_conn *c = t->data;
     tell_gone(c, "timeout");
-    refuse(c, "timeout", "nobody approved this request in time");
+    forget(c);
+    c->run->denied++;
+    px_deny(c, "nobody approved this request in time");
 }
 
 void px_asks_lost(struct px *px)
@@ -224,14 +239,12 @@ void px_ask(struct px_conn *c)
 static void answered(struct px_conn *c, const struct gvm_json *j)
 {
     struct px_request *rq = &c->rq;
-    const char *who = gvm_json_text(j, "who", "unknown"), *how = gvm_json_text(j, "how", "unknown");
-    const char *scope = gvm_json_text(j, "scope", "once"), *why = gvm_json_text(j, "why", NULL);
+    const char *scope = gvm_json_text(j, "scope", "once");
     const struct gvm_json *yes = gvm_json_get(j, "allow");
-    if (!why)
-        why = gvm_json_text(j, "reason", NULL);
+    forget(c);
     if (!yes || yes->type != GVM_JSON_TRUE) {
-        rq->no = "the owner did not approve this request";
-        settle(c, false, who, how, "once", why);
+        c->run->denied++;
+        px_deny(c, "the owner did not approve this request");
         return;
     }
     int64_t until = gvm_json_int(j, "until_ns", 0);
@@ -239,7 +252,7 @@ static void answered(struct px_conn *c, const struct gvm_json *j)
         px_grant_add(c->run, gvm_buf_str(&rq->grant_key), 0);
     else if (strcmp(scope, "for") == 0 && until > gvm_now_ns())
         px_grant_add(c->run, gvm_buf_str(&rq->grant_key), until);
-    settle(c, true, who, how, scope, why);
+    px_go(c);
 }
 
 int px_on_answer(struct px *px, const struct gvm_msg *m)

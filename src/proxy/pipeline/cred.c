@@ -83,6 +83,9 @@ static int take_pair(struct reading *r, struct gvm_str raw)
     int e = gvm_json_unescape(raw, out);
     if (e < 0 || !clean(out, from))
         return -EPROTO;
+    if (!r->value && gvm_str_ieqz((struct gvm_str){(char *)gvm_buf_data(out) + from, out->len - from},
+                                  "authorization"))
+        gvm_buf_data(out)[from] = 'A'; /* as everybody writes it; some servers compare bytes */
     e = r->value ? gvm_buf_add(out, "\r\n", 2) : gvm_buf_add(out, ": ", 2);
     r->value = !r->value;
     return e;
