@@ -1,5 +1,5 @@
-/* JSON: whatever is accepted can be written again and reads back as the same tree; the reader and the
- * tree agree; offsets stay inside the text. */
+/* JSON: whatever is accepted can be written again and reads back as the same tree; the reader and
+ * the tree agree; offsets stay inside the text. */
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -30,7 +30,8 @@ static void rewrite(struct gvm_str text, struct gvm_buf *out)
         must(t.off < text.n && t.raw.p >= text.p && t.raw.p + t.raw.n <= text.p + text.n);
         gvm_buf_reset(&s);
         if (t.type == GVM_JSON_STRING || t.type == GVM_JSON_KEY) {
-            must(gvm_json_unescape(t.raw, &s) == 0 && s.len <= t.raw.n && gvm_utf8_valid(gvm_buf_str(&s)));
+            must(gvm_json_unescape(t.raw, &s) == 0 && s.len <= t.raw.n &&
+                 gvm_utf8_valid(gvm_buf_str(&s)));
             must(t.escaped || s.len == t.raw.n);
         }
         if (t.type == GVM_JSON_OBJECT)

@@ -11,8 +11,9 @@
 #include "confine/confine_int.h"
 
 #define SECURE_LOCKED                                                                              \
-    (SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED | \
-     SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED)
+    (SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP |                               \
+     SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |       \
+     SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED)
 
 static int write_proc(const char *path, const char *text)
 {
@@ -45,8 +46,8 @@ int confine_user_namespace(struct gvm_err *err)
     return r < 0 ? gvm_err_sys(err, -r, "cannot map the user in a namespace of its own") : 0;
 }
 
-/* The bounding set and the securebits need CAP_SETPCAP. An ordinary user has not got it, has nothing to
- * lose there either, and no_new_privs keeps an exec from gaining. */
+/* The bounding set and the securebits need CAP_SETPCAP. An ordinary user has not got it, has
+ * nothing to lose there either, and no_new_privs keeps an exec from gaining. */
 static int drop_bounding(struct gvm_err *err)
 {
     for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++) {

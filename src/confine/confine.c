@@ -1,10 +1,9 @@
 /* The stages of our own isolation, in order.
  *
- *   privileges  Should:  no_new_privs; no core file, no ptrace by the same user; all capabilities gone.
- *               Mustn't: close descriptors: the caller's channel and directories live on.
- *   landlock    Should:  name the directories that stay reachable; end TCP, abstract sockets, signals.
- *               Mustn't: need /proc (not dumpable any more) or a capability.
- *   seccomp     Should:  close every other door, for good.
+ *   privileges  Should:  no_new_privs; no core file, no ptrace by the same user; all capabilities
+ * gone. Mustn't: close descriptors: the caller's channel and directories live on. landlock Should:
+ * name the directories that stay reachable; end TCP, abstract sockets, signals. Mustn't: need /proc
+ * (not dumpable any more) or a capability. seccomp     Should:  close every other door, for good.
  *               Mustn't: be followed by anything but serving.
  */
 #include "confine/confine_int.h"

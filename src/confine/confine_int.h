@@ -6,8 +6,8 @@
 
 #include "confine/confine.h"
 
-/* A build with AddressSanitizer is a test build: its runtime reads /proc, and looks for leaks at exit
- * from a cloned tracer. Such a build keeps those doors; lists.c and confine.c say which. */
+/* A build with AddressSanitizer is a test build: its runtime reads /proc, and looks for leaks at
+ * exit from a cloned tracer. Such a build keeps those doors; lists.c and confine.c say which. */
 #if defined(__SANITIZE_ADDRESS__)
 #define CONFINE_SANITIZED 1
 #elif defined(__has_feature)
@@ -34,7 +34,7 @@ struct confine_call {
 
 /* Beside enum gvm_confine_list: the spec's w_plus_x, and "when that list is absent". */
 #define CONFINE_W_PLUS_X (1u << 30)
-#define CONFINE_WITHOUT (1u << 31)
+#define CONFINE_WITHOUT  (1u << 31)
 
 struct confine_list {
     unsigned list; /* 0 = always */
@@ -44,8 +44,9 @@ struct confine_list {
 /* Ended by calls == NULL. */
 extern const struct confine_list confine_lists[];
 
-/* An ordinary user may empty its bounding set only in a user namespace of its own (the same uid mapped
- * to itself). Does nothing for who has CAP_SETPCAP and where namespaces are not to be had. */
+/* An ordinary user may empty its bounding set only in a user namespace of its own (the same uid
+ * mapped to itself). Does nothing for who has CAP_SETPCAP and where namespaces are not to be had.
+ */
 int confine_user_namespace(struct gvm_err *err) GVM_MUST_CHECK;
 int confine_landlock(const struct gvm_confine_spec *spec, struct gvm_err *err) GVM_MUST_CHECK;
 int confine_seccomp(const struct gvm_confine_spec *spec, struct gvm_err *err) GVM_MUST_CHECK;

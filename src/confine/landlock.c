@@ -1,5 +1,5 @@
-/* Landlock with our own constants: the headers we build against (6.1) know ABI 2, kernels know more.
- * The kernel is asked for its ABI at run time and gets only what it can handle. */
+/* Landlock with our own constants: the headers we build against (6.1) know ABI 2, kernels know
+ * more. The kernel is asked for its ABI at run time and gets only what it can handle. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -10,33 +10,33 @@
 
 #ifndef SYS_landlock_create_ruleset
 #define SYS_landlock_create_ruleset 444
-#define SYS_landlock_add_rule 445
-#define SYS_landlock_restrict_self 446
+#define SYS_landlock_add_rule       445
+#define SYS_landlock_restrict_self  446
 #endif
 
 /* Access rights to files: bit i exists from ABI first_abi[...] on. */
-#define FS_READ_FILE (1ull << 2)
-#define FS_READ_DIR (1ull << 3)
-#define FS_WRITE_FILE (1ull << 1)
-#define FS_REMOVE_DIR (1ull << 4)
-#define FS_REMOVE_FILE (1ull << 5)
-#define FS_MAKE_DIR (1ull << 7)
-#define FS_MAKE_REG (1ull << 8)
-#define FS_ABI1 ((1ull << 13) - 1)
-#define FS_REFER (1ull << 13)     /* ABI 2 */
-#define FS_TRUNCATE (1ull << 14)  /* ABI 3 */
-#define FS_IOCTL_DEV (1ull << 15) /* ABI 5 */
-#define NET_BIND_TCP (1ull << 0)  /* ABI 4 */
-#define NET_CONNECT_TCP (1ull << 1)
+#define FS_READ_FILE        (1ull << 2)
+#define FS_READ_DIR         (1ull << 3)
+#define FS_WRITE_FILE       (1ull << 1)
+#define FS_REMOVE_DIR       (1ull << 4)
+#define FS_REMOVE_FILE      (1ull << 5)
+#define FS_MAKE_DIR         (1ull << 7)
+#define FS_MAKE_REG         (1ull << 8)
+#define FS_ABI1             ((1ull << 13) - 1)
+#define FS_REFER            (1ull << 13) /* ABI 2 */
+#define FS_TRUNCATE         (1ull << 14) /* ABI 3 */
+#define FS_IOCTL_DEV        (1ull << 15) /* ABI 5 */
+#define NET_BIND_TCP        (1ull << 0)  /* ABI 4 */
+#define NET_CONNECT_TCP     (1ull << 1)
 #define SCOPE_ABSTRACT_UNIX (1ull << 0) /* ABI 6 */
-#define SCOPE_SIGNAL (1ull << 1)
+#define SCOPE_SIGNAL        (1ull << 1)
 
 #define READ_ONLY (FS_READ_FILE | FS_READ_DIR)
 #define READ_WRITE                                                                                 \
     (READ_ONLY | FS_WRITE_FILE | FS_REMOVE_DIR | FS_REMOVE_FILE | FS_MAKE_DIR | FS_MAKE_REG |      \
      FS_REFER | FS_TRUNCATE)
 
-#define CREATE_VERSION 1u
+#define CREATE_VERSION    1u
 #define RULE_PATH_BENEATH 1
 
 struct ruleset_attr {

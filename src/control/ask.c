@@ -1,6 +1,6 @@
-/* Approvals. The proxy holds a request and says so; a person decides it once; the decision is durable
- * before the proxy hears of it. Whatever goes wrong leaves the request held, and the proxy's timeout
- * denies it. Ids are ours, so that no agent can choose one. */
+/* Approvals. The proxy holds a request and says so; a person decides it once; the decision is
+ * durable before the proxy hears of it. Whatever goes wrong leaves the request held, and the
+ * proxy's timeout denies it. Ids are ours, so that no agent can choose one. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,14 +44,15 @@ static void broadcast(struct control *c, struct gvm_str json)
 static void broadcast_gone(struct control *c, const struct control_ask *a)
 {
     char text[64];
-    int n = snprintf(text, sizeof text, "{\"id\":\"a%llu\",\"gone\":true}", (unsigned long long)a->serial);
+    int n = snprintf(text, sizeof text, "{\"id\":\"a%llu\",\"gone\":true}",
+                     (unsigned long long)a->serial);
     broadcast(c, (struct gvm_str){text, (size_t)n});
 }
 
 /* ---- from the proxy ---- */
 
-static void send_answer(struct control *c, uint64_t ask, bool allow, const char *who, const char *how,
-                        const char *scope, int64_t until_ns)
+static void send_answer(struct control *c, uint64_t ask, bool allow, const char *who,
+                        const char *how, const char *scope, int64_t until_ns)
 {
     struct gvm_buf out;
     struct gvm_jw w;
@@ -69,13 +70,14 @@ static void send_answer(struct control *c, uint64_t ask, bool allow, const char 
     struct gvm_chan *proxy = c->peers[GVM_ROLE_PROXY];
     if (proxy && !out.failed &&
         gvm_chan_send(proxy, GVM_MSG_ANSWER, 0, gvm_buf_data(&out), out.len, NULL, 0) < 0)
-        gvm_log(GVM_LOG_WARN, "an answer did not reach the proxy; the request is denied when its time is over");
+        gvm_log(GVM_LOG_WARN,
+                "an answer did not reach the proxy; the request is denied when its time is over");
     gvm_buf_done(&out);
 }
 
 /* One approval entry. `who` NULL: nobody answered. */
-static int put_entry(const struct control *c, const struct control_ask *a, bool allow, const char *who,
-                     const char *how, const char *why, struct gvm_buf *out)
+static int put_entry(const struct control *c, const struct control_ask *a, bool allow,
+                     const char *who, const char *how, const char *why, struct gvm_buf *out)
 {
     struct gvm_jw w;
     char id[32];
@@ -145,7 +147,8 @@ static struct control_ask *read_ask(struct control *c, const struct gvm_json *ms
     a->asked_ns = gvm_now_ns();
     if (gvm_str_copy(a->run, sizeof a->run, gvm_str(gvm_json_text(msg, "run", ""))) < 0 ||
         gvm_str_copy(a->agent, sizeof a->agent, gvm_str(gvm_json_text(msg, "agent", ""))) < 0 ||
-        gvm_str_copy(a->request, sizeof a->request, gvm_str(request)) < 0 || put_shown(a, msg) < 0) {
+        gvm_str_copy(a->request, sizeof a->request, gvm_str(request)) < 0 ||
+        put_shown(a, msg) < 0) {
         free(a);
         return NULL;
     }
@@ -230,7 +233,8 @@ void control_approvals(struct control *c, struct control_client *cl, const struc
     for (const struct control_ask *a = c->asks; a; a = a->next) {
         if (a->deciding)
             continue;
-        cut = out.len + a->json.n > LIST_BYTES; /* the oldest come first; the rest when they are gone */
+        cut = out.len + a->json.n >
+              LIST_BYTES; /* the oldest come first; the rest when they are gone */
         if (cut)
             break;
         gvm_jw_raw(&w, a->json);
@@ -294,7 +298,8 @@ static void decide_done(struct control *c, struct control_call *call, const stru
         return;
     }
     if (!a) {
-        control_refuse(c, call->client, call->client_id, ENOENT, "the request ended before the answer");
+        control_refuse(c, call->client, call->client_id, ENOENT,
+                       "the request ended before the answer");
         return;
     }
     char who[96];
@@ -316,7 +321,8 @@ void control_decide(struct control *c, struct control_client *cl, const struct g
     struct control_ask *a = id ? find(c, id) : NULL;
     int r = a && !a->deciding
                 ? read_decision(msg, a, &err)
-                : gvm_err_set(&err, ENOENT, "no request with that id waits; it was answered, ended or never was");
+                : gvm_err_set(&err, ENOENT,
+                              "no request with that id waits; it was answered, ended or never was");
     struct gvm_buf out;
     gvm_buf_init(&out, GVM_MAX_ENTRY);
     if (r == 0 && a && put_entry(c, a, a->allow, c->who, "gvm approve", a->reason, &out) < 0)
@@ -325,8 +331,10 @@ void control_decide(struct control *c, struct control_client *cl, const struct g
         control_refuse_err(c, cl->serial, m->id, &err);
     } else if (a) {
         a->deciding = true;
-        control_append(c, &out, (struct control_call){.done = decide_done, .client = cl->serial,
-                                                      .client_id = m->id, .ask = a->serial});
+        control_append(
+            c, &out,
+            (struct control_call){
+                .done = decide_done, .client = cl->serial, .client_id = m->id, .ask = a->serial});
     }
     gvm_buf_done(&out);
     gvm_arena_free(arena);

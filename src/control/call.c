@@ -1,5 +1,5 @@
-/* Requests to other processes. A peer that is away, dies, or refuses ends the call the same way, with
- * an error; who wants to try again when the peer is back looks for EPIPE. */
+/* Requests to other processes. A peer that is away, dies, or refuses ends the call the same way,
+ * with an error; who wants to try again when the peer is back looks for EPIPE. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -9,7 +9,8 @@ static void end_unsent(struct control *c, struct control_call *call, int r)
 {
     struct gvm_err err = {0};
     if (r == -EPIPE)
-        gvm_err_set(&err, EPIPE, "the %s process is away for a moment; try again", gvm_role_name(call->to));
+        gvm_err_set(&err, EPIPE, "the %s process is away for a moment; try again",
+                    gvm_role_name(call->to));
     else
         gvm_err_sys(&err, -r, "cannot ask the %s process", gvm_role_name(call->to));
     call->done(c, call, NULL, &err);
@@ -22,9 +23,10 @@ static void send_call(struct control *c, enum gvm_role to, enum gvm_msg_type typ
     proto->to = to;
     proto->id = ++c->next_id;
     struct control_call *call = gvm_calloc(1, sizeof *call);
-    int r = !call          ? -ENOMEM
-            : c->peers[to] ? gvm_chan_send2(c->peers[to], type, proto->id, a, alen, b, blen, fds, nfds)
-                           : -EPIPE;
+    int r = !call ? -ENOMEM
+            : c->peers[to]
+                ? gvm_chan_send2(c->peers[to], type, proto->id, a, alen, b, blen, fds, nfds)
+                : -EPIPE;
     if (r < 0) {
         free(call);
         end_unsent(c, proto, r);
@@ -35,8 +37,8 @@ static void send_call(struct control *c, enum gvm_role to, enum gvm_msg_type typ
     c->calls = call;
 }
 
-void control_call(struct control *c, enum gvm_role to, enum gvm_msg_type type, const void *data, size_t len,
-                  const int *fds, unsigned nfds, struct control_call proto)
+void control_call(struct control *c, enum gvm_role to, enum gvm_msg_type type, const void *data,
+                  size_t len, const int *fds, unsigned nfds, struct control_call proto)
 {
     send_call(c, to, type, data, len, NULL, 0, fds, nfds, &proto);
 }
@@ -59,8 +61,8 @@ void control_append(struct control *c, const struct gvm_buf *entry, struct contr
         proto.to = GVM_ROLE_LEDGER;
         end_unsent(c, &proto, -E2BIG);
     } else {
-        send_call(c, GVM_ROLE_LEDGER, GVM_MSG_APPEND, &head, sizeof head, gvm_buf_data(entry), entry->len,
-                  NULL, 0, &proto);
+        send_call(c, GVM_ROLE_LEDGER, GVM_MSG_APPEND, &head, sizeof head, gvm_buf_data(entry),
+                  entry->len, NULL, 0, &proto);
     }
 }
 
@@ -69,9 +71,10 @@ void control_append_quietly(struct control *c, const struct gvm_buf *entry)
     struct gvm_m_append head = {.flags = GVM_APPEND_NO_WAIT};
     struct gvm_chan *ledger = c->peers[GVM_ROLE_LEDGER];
     if (entry->failed || !ledger ||
-        gvm_chan_send2(ledger, GVM_MSG_APPEND, 0, &head, sizeof head, gvm_buf_data(entry), entry->len, NULL,
-                       0) < 0)
-        gvm_log(GVM_LOG_WARN, "an entry could not be recorded: %.200s", (const char *)gvm_buf_data(entry));
+        gvm_chan_send2(ledger, GVM_MSG_APPEND, 0, &head, sizeof head, gvm_buf_data(entry),
+                       entry->len, NULL, 0) < 0)
+        gvm_log(GVM_LOG_WARN, "an entry could not be recorded: %.200s",
+                (const char *)gvm_buf_data(entry));
 }
 
 /* 0 = the answer is a good one. */
@@ -82,7 +85,8 @@ static int verdict(const struct gvm_msg *m, struct gvm_err *err)
         memcpy(&f, m->data, sizeof f);
         /* EPIPE is our own word for "ask again later"; nobody else's refusal may say it. */
         int code = f.code > 0 && f.code != EPIPE ? f.code : EIO;
-        return gvm_err_set(err, code, "%.*s", (int)(m->len - sizeof f), (const char *)m->data + sizeof f);
+        return gvm_err_set(err, code, "%.*s", (int)(m->len - sizeof f),
+                           (const char *)m->data + sizeof f);
     }
     if (m->type == GVM_MSG_APPENDED) {
         struct gvm_m_appended a;

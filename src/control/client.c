@@ -72,8 +72,8 @@ void control_drop_clients(struct control *c)
     }
 }
 
-void control_reply(struct control *c, uint64_t client, uint64_t id, enum gvm_msg_type type, const void *data,
-                   size_t len)
+void control_reply(struct control *c, uint64_t client, uint64_t id, enum gvm_msg_type type,
+                   const void *data, size_t len)
 {
     struct control_client *cl = control_client(c, client);
     if (!cl)
@@ -119,7 +119,8 @@ const struct gvm_json *control_parse(struct control *c, const struct control_cli
     struct gvm_err err = {0};
     struct gvm_json *v = NULL;
     struct gvm_arena *a = gvm_arena_new(PARSE_MEMORY);
-    int r = a ? gvm_json_parse(a, gvm_msg_str(m), &v, &err) : gvm_err_set(&err, ENOMEM, "out of memory");
+    int r = a ? gvm_json_parse(a, gvm_msg_str(m), &v, &err)
+              : gvm_err_set(&err, ENOMEM, "out of memory");
     if (r == 0 && v->type != GVM_JSON_OBJECT)
         r = gvm_err_set(&err, EINVAL, "the request is not a JSON object");
     if (r < 0) {
@@ -142,14 +143,10 @@ static void dispatch(struct control *c, struct control_client *cl, struct gvm_ms
 {
     static void (*const handlers[GVM_MSG_MAX])(struct control *, struct control_client *,
                                                const struct gvm_msg *) = {
-        [GVM_MSG_RUN_FINISH] = control_run_finish,
-        [GVM_MSG_NOTE] = control_note,
-        [GVM_MSG_CLIENT_STATUS] = control_status,
-        [GVM_MSG_CLIENT_STOP] = control_stop,
-        [GVM_MSG_CLIENT_RELOAD] = control_reload,
-        [GVM_MSG_APPROVALS] = control_approvals,
-        [GVM_MSG_DECIDE] = control_decide,
-        [GVM_MSG_SUBSCRIBE] = subscribe,
+        [GVM_MSG_RUN_FINISH] = control_run_finish, [GVM_MSG_NOTE] = control_note,
+        [GVM_MSG_CLIENT_STATUS] = control_status,  [GVM_MSG_CLIENT_STOP] = control_stop,
+        [GVM_MSG_CLIENT_RELOAD] = control_reload,  [GVM_MSG_APPROVALS] = control_approvals,
+        [GVM_MSG_DECIDE] = control_decide,         [GVM_MSG_SUBSCRIBE] = subscribe,
     };
     if (m->type == GVM_MSG_RUN_REGISTER)
         control_run_register(c, cl, m);

@@ -1,5 +1,6 @@
-/* The control process: start, confinement, and the loop over the listening socket, the peers and the
- * clients. Peers may be replaced at any time by the parent; what was asked of the old one fails. */
+/* The control process: start, confinement, and the loop over the listening socket, the peers and
+ * the clients. Peers may be replaced at any time by the parent; what was asked of the old one
+ * fails. */
 #include "control/control.h"
 
 #include <errno.h>
@@ -14,9 +15,10 @@
 #include "control/control_int.h"
 
 #define START_MS 10000
-#define FIXED 5 /* poll entries before the clients: listener and four peers */
+#define FIXED    5 /* poll entries before the clients: listener and four peers */
 
-static const enum gvm_role peer_order[] = {GVM_ROLE_PARENT, GVM_ROLE_PROXY, GVM_ROLE_KEYS, GVM_ROLE_LEDGER};
+static const enum gvm_role peer_order[] = {GVM_ROLE_PARENT, GVM_ROLE_PROXY, GVM_ROLE_KEYS,
+                                           GVM_ROLE_LEDGER};
 
 /* ---- messages of our own processes ---- */
 
@@ -24,7 +26,8 @@ static void replace_peer(struct control *c, struct gvm_msg *m)
 {
     struct gvm_m_peer p;
     memcpy(&p, m->data, sizeof p);
-    if (m->nfds != 1 || (p.role != GVM_ROLE_PROXY && p.role != GVM_ROLE_KEYS && p.role != GVM_ROLE_LEDGER))
+    if (m->nfds != 1 ||
+        (p.role != GVM_ROLE_PROXY && p.role != GVM_ROLE_KEYS && p.role != GVM_ROLE_LEDGER))
         return;
     enum gvm_role role = (enum gvm_role)p.role;
     gvm_chan_free(c->peers[role]);
@@ -102,7 +105,8 @@ static void serve_peer(struct control *c, enum gvm_role role, short revents)
 static unsigned fill(const struct control *c, struct pollfd *p, uint64_t *serials)
 {
     unsigned n = 0;
-    p[n++] = (struct pollfd){.fd = c->nclients < CONTROL_CLIENTS ? c->listen_fd : -1, .events = POLLIN};
+    p[n++] =
+        (struct pollfd){.fd = c->nclients < CONTROL_CLIENTS ? c->listen_fd : -1, .events = POLLIN};
     for (unsigned i = 0; i < sizeof peer_order / sizeof *peer_order; i++) {
         const struct gvm_chan *chan = c->peers[peer_order[i]];
         p[n].fd = chan ? gvm_chan_fd(chan) : -1;
@@ -203,7 +207,8 @@ static int confine(struct gvm_err *err)
 
 static int start(struct control *c, int fd, struct gvm_arena *a, struct gvm_err *err)
 {
-    c->peers[GVM_ROLE_PARENT] = gvm_chan_new(fd, GVM_ROLE_CONTROL, GVM_ROLE_PARENT, CONTROL_PEER_QUEUE);
+    c->peers[GVM_ROLE_PARENT] =
+        gvm_chan_new(fd, GVM_ROLE_CONTROL, GVM_ROLE_PARENT, CONTROL_PEER_QUEUE);
     if (!c->peers[GVM_ROLE_PARENT])
         return gvm_err_set(err, ENOMEM, "out of memory");
     int r = receive_start(c, a, err);

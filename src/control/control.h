@@ -1,9 +1,9 @@
-/* control - the local API: registers runs, keeps approvals, answers gvm. Never sees agent bytes unescaped.
+/* control - the local API: registers runs, keeps approvals, answers gvm. Never sees agent bytes
+ * unescaped.
  *
- * Owns:       the listening control socket, client connections, the table of live runs (with copies of their
- *             listeners, so that a new proxy can have them), pending approvals.
- * Threads:    one.
- * On failure: an approval that cannot be answered denies by timeout in the proxy.
+ * Owns:       the listening control socket, client connections, the table of live runs (with copies
+ * of their listeners, so that a new proxy can have them), pending approvals. Threads:    one. On
+ * failure: an approval that cannot be answered denies by timeout in the proxy.
  */
 #ifndef GVM_CONTROL_H
 #define GVM_CONTROL_H

@@ -7,15 +7,16 @@
 #include "core/core.h"
 #include "ipc/ipc.h"
 
-#define CONTROL_CLIENTS (2 * GVM_MAX_RUNS + 64) /* connections at once */
+#define CONTROL_CLIENTS      (2 * GVM_MAX_RUNS + 64) /* connections at once */
 #define CONTROL_CLIENT_QUEUE (4u << 20)
-#define CONTROL_PEER_QUEUE (16u << 20)
-#define CONTROL_LISTENERS 6
+#define CONTROL_PEER_QUEUE   (16u << 20)
+#define CONTROL_LISTENERS    6
 
 struct control;
 struct control_call;
 
-/* The end of a call: `m` is the answer, or NULL with `err` set. err->code EPIPE: the peer is away. */
+/* The end of a call: `m` is the answer, or NULL with `err` set. err->code EPIPE: the peer is away.
+ */
 typedef void control_done(struct control *c, struct control_call *call, const struct gvm_msg *m,
                           const struct gvm_err *err);
 
@@ -65,15 +66,15 @@ struct control_run {
 
 struct control_ask {
     struct control_ask *next;
-    uint64_t serial;   /* its id is "a<serial>" */
-    uint64_t ask;      /* the proxy's number */
+    uint64_t serial; /* its id is "a<serial>" */
+    uint64_t ask;    /* the proxy's number */
     char run[GVM_MAX_RUN_ID + 1], agent[GVM_MAX_AGENT + 1];
-    char request[64];  /* request id, "" when the proxy gave none */
+    char request[64];    /* request id, "" when the proxy gave none */
     struct gvm_str json; /* the object shown to people; owned, free() */
     int64_t asked_ns;
-    bool deciding;     /* an answer is being made durable */
+    bool deciding; /* an answer is being made durable */
     bool allow;
-    char scope[8];     /* once, run, for */
+    char scope[8]; /* once, run, for */
     int64_t until_ns;
     char reason[GVM_MAX_REASON + 1];
 };
@@ -95,9 +96,10 @@ struct control {
 };
 
 /* ---- call.c ---- */
-/* Sends and remembers; `proto` is copied. When it cannot be sent, proto.done runs before this returns. */
-void control_call(struct control *c, enum gvm_role to, enum gvm_msg_type type, const void *data, size_t len,
-                  const int *fds, unsigned nfds, struct control_call proto);
+/* Sends and remembers; `proto` is copied. When it cannot be sent, proto.done runs before this
+ * returns. */
+void control_call(struct control *c, enum gvm_role to, enum gvm_msg_type type, const void *data,
+                  size_t len, const int *fds, unsigned nfds, struct control_call proto);
 void control_call_json(struct control *c, enum gvm_role to, enum gvm_msg_type type,
                        const struct gvm_buf *json, struct control_call proto);
 /* Appends a finished entry; APPENDED with an error counts as failed. */
@@ -115,8 +117,8 @@ void control_serve_client(struct control *c, struct control_client *cl, short re
 struct control_client *control_client(struct control *c, uint64_t serial);
 /* Frees those that broke; their runs end as lost. */
 void control_drop_clients(struct control *c);
-void control_reply(struct control *c, uint64_t client, uint64_t id, enum gvm_msg_type type, const void *data,
-                   size_t len);
+void control_reply(struct control *c, uint64_t client, uint64_t id, enum gvm_msg_type type,
+                   const void *data, size_t len);
 /* Takes the buffer's content as the payload; a buffer that failed becomes FAILED. */
 void control_reply_json(struct control *c, uint64_t client, uint64_t id, enum gvm_msg_type type,
                         const struct gvm_buf *json);
@@ -141,7 +143,8 @@ void control_run_policies(struct control *c, const struct gvm_json *list);
 void control_run_free(struct control_run *r);
 
 /* ---- register.c: reading a registration ---- */
-int control_run_read(const struct gvm_json *msg, struct control_run *r, struct gvm_err *err) GVM_MUST_CHECK;
+int control_run_read(const struct gvm_json *msg, struct control_run *r,
+                     struct gvm_err *err) GVM_MUST_CHECK;
 bool control_run_id_ok(const char *id);
 bool control_agent_ok(const char *agent);
 /* The value as compact JSON, copied to the arena; empty when it does not fit. */

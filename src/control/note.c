@@ -117,7 +117,9 @@ void control_note(struct control *c, struct control_client *cl, const struct gvm
     if (r < 0)
         control_refuse_err(c, cl->serial, m->id, &err);
     else
-        control_append(c, &out, (struct control_call){.done = note_done, .client = cl->serial, .client_id = m->id});
+        control_append(
+            c, &out,
+            (struct control_call){.done = note_done, .client = cl->serial, .client_id = m->id});
     gvm_buf_done(&out);
     gvm_arena_free(a);
 }

@@ -39,8 +39,8 @@ struct gvm_str control_compact(struct gvm_arena *a, const struct gvm_json *v)
     return s;
 }
 
-static int copy_text(struct control_run *r, const struct gvm_json *msg, const char *key, const char **ret,
-                     struct gvm_err *err)
+static int copy_text(struct control_run *r, const struct gvm_json *msg, const char *key,
+                     const char **ret, struct gvm_err *err)
 {
     const struct gvm_json *v = gvm_json_get(msg, key);
     *ret = NULL;
@@ -77,8 +77,10 @@ static int read_names(const struct gvm_json *msg, struct control_run *r, struct 
     if (!*agent)
         agent = "agent";
     if (!control_agent_ok(agent) || gvm_str_copy(r->agent, sizeof r->agent, gvm_str(agent)) < 0)
-        return gvm_err_set(err, EINVAL, "an agent id is 1 to %u printable characters without space, "
-                           "quote, backslash, * or ?", GVM_MAX_AGENT);
+        return gvm_err_set(err, EINVAL,
+                           "an agent id is 1 to %u printable characters without space, "
+                           "quote, backslash, * or ?",
+                           GVM_MAX_AGENT);
     return 0;
 }
 

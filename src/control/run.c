@@ -12,7 +12,7 @@
 #include "control/control_int.h"
 #include "ledger/ledger.h"
 
-#define RUN_MEMORY (1u << 20)
+#define RUN_MEMORY  (1u << 20)
 #define COMMAND_MAX 32768u /* bytes of a command in the record; the rest of an entry is ours */
 
 static void add_to_proxy(struct control *c, struct control_run *r);
@@ -74,8 +74,8 @@ static void ignore(struct control *c, struct control_call *call, const struct gv
 }
 
 /* {"run":id}, for the messages that carry no more. */
-static void tell(struct control *c, const struct control_run *r, enum gvm_role to, enum gvm_msg_type type,
-                 control_done *done)
+static void tell(struct control *c, const struct control_run *r, enum gvm_role to,
+                 enum gvm_msg_type type, control_done *done)
 {
     struct gvm_buf out;
     struct gvm_jw w;
@@ -94,7 +94,8 @@ static void fail(struct control *c, struct control_run *r, const struct gvm_err 
     control_refuse_err(c, r->client, r->client_id, err);
     if (r->stage >= RUN_ADDING)
         tell(c, r, GVM_ROLE_PROXY, GVM_MSG_RUN_END, ignore);
-    tell(c, r, GVM_ROLE_KEYS, GVM_MSG_CA_DROP, ignore); /* asked for it was, even if not yet answered */
+    tell(c, r, GVM_ROLE_KEYS, GVM_MSG_CA_DROP,
+         ignore); /* asked for it was, even if not yet answered */
     take_out(c, r);
 }
 
@@ -105,7 +106,8 @@ static bool later(const struct gvm_msg *m, const struct gvm_err *err)
 }
 
 /* Parses an answer of one of ours. */
-static const struct gvm_json *parse_answer(const struct gvm_msg *m, struct gvm_arena *a, struct gvm_err *err)
+static const struct gvm_json *parse_answer(const struct gvm_msg *m, struct gvm_arena *a,
+                                           struct gvm_err *err)
 {
     struct gvm_json *v = NULL;
     if (gvm_json_parse(a, gvm_msg_str(m), &v, err) < 0) {
@@ -182,7 +184,8 @@ static void ca_done(struct control *c, struct control_call *call, const struct g
     struct gvm_err err = *why;
     if (r->have_ca) { /* a new keys process got its copy back */
         if (!m)
-            gvm_log(GVM_LOG_ERROR, "run %s: its certificate authority is lost: %s", r->id, err.text);
+            gvm_log(GVM_LOG_ERROR, "run %s: its certificate authority is lost: %s", r->id,
+                    err.text);
         return;
     }
     const struct gvm_json *v = m ? parse_answer(m, r->arena, &err) : NULL;
@@ -255,8 +258,8 @@ static void add_to_proxy(struct control *c, struct control_run *r)
             fail(c, r, &err);
         return;
     }
-    control_call(c, GVM_ROLE_PROXY, GVM_MSG_RUN_ADD, gvm_buf_data(&out), out.len, r->fds, CONTROL_LISTENERS,
-                 call_for(r, add_done));
+    control_call(c, GVM_ROLE_PROXY, GVM_MSG_RUN_ADD, gvm_buf_data(&out), out.len, r->fds,
+                 CONTROL_LISTENERS, call_for(r, add_done));
     gvm_buf_done(&out);
 }
 
@@ -367,7 +370,8 @@ static void end_done(struct control *c, struct control_call *call, const struct 
 
 static void put_stats(struct gvm_jw *w, const struct control_run *r)
 {
-    static const char *const members[] = {"connections", "requests", "denied", "bytes_out", "bytes_in"};
+    static const char *const members[] = {"connections", "requests", "denied", "bytes_out",
+                                          "bytes_in"};
     struct gvm_arena *a = gvm_arena_new(65536);
     struct gvm_json *v = NULL;
     if (a && r->stats.n && gvm_json_parse(a, r->stats, &v, NULL) < 0)
@@ -433,7 +437,8 @@ static void end_run(struct control *c, struct control_run *r)
 
 /* ---- what clients ask ---- */
 
-static struct control_run *new_run(struct control *c, const struct control_client *cl, struct gvm_msg *m)
+static struct control_run *new_run(struct control *c, const struct control_client *cl,
+                                   struct gvm_msg *m)
 {
     struct control_run *r = gvm_calloc(1, sizeof *r);
     if (!r)

@@ -51,8 +51,9 @@ static void status_done(struct control *c, struct control_call *call, const stru
 
 void control_status(struct control *c, struct control_client *cl, const struct gvm_msg *m)
 {
-    control_call(c, GVM_ROLE_PARENT, GVM_MSG_STATUS, NULL, 0, NULL, 0,
-                 (struct control_call){.done = status_done, .client = cl->serial, .client_id = m->id});
+    control_call(
+        c, GVM_ROLE_PARENT, GVM_MSG_STATUS, NULL, 0, NULL, 0,
+        (struct control_call){.done = status_done, .client = cl->serial, .client_id = m->id});
 }
 
 void control_stop(struct control *c, struct control_client *cl, const struct gvm_msg *m)
@@ -68,7 +69,8 @@ void control_stop(struct control *c, struct control_client *cl, const struct gvm
     }
     unsigned n = control_runs_live(c);
     if (n && !force) {
-        control_refuse(c, cl->serial, m->id, EBUSY, n == 1 ? "1 agent is running" : "%u agents are running", n);
+        control_refuse(c, cl->serial, m->id, EBUSY,
+                       n == 1 ? "1 agent is running" : "%u agents are running", n);
         return;
     }
     control_reply(c, cl->serial, m->id, GVM_MSG_OK, NULL, 0);
@@ -100,7 +102,8 @@ void control_reload(struct control *c, struct control_client *cl, const struct g
     gvm_jw_object(&w);
     control_put_in_use(c, &w);
     gvm_jw_object_end(&w);
-    control_call_json(c, GVM_ROLE_PARENT, GVM_MSG_POLICY_RELOAD, &out,
-                      (struct control_call){.done = reload_done, .client = cl->serial, .client_id = m->id});
+    control_call_json(
+        c, GVM_ROLE_PARENT, GVM_MSG_POLICY_RELOAD, &out,
+        (struct control_call){.done = reload_done, .client = cl->serial, .client_id = m->id});
     gvm_buf_done(&out);
 }

@@ -101,7 +101,8 @@ int gvm_unb64(void *dst, size_t cap, struct gvm_str text, size_t *ret_n)
     size_t out = 0;
     for (size_t i = 0; i < text.n - (size_t)pad; i++) {
         acc = acc << 6 | (uint32_t)b64_value(text.p[i]);
-        if (i % 4) /* the first digit of four completes no byte; the others leave 4, 2, 0 bits over */
+        if (i %
+            4) /* the first digit of four completes no byte; the others leave 4, 2, 0 bits over */
             d[out++] = (uint8_t)(acc >> (6 - 2 * (i % 4)));
     }
     *ret_n = n;

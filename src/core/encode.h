@@ -20,8 +20,15 @@ void gvm_b64(char *dst, const void *src, size_t n);
  * cap bytes; -EINVAL or -ENOBUFS. */
 int gvm_unb64(void *dst, size_t cap, struct gvm_str text, size_t *ret_n) GVM_MUST_CHECK;
 
-static inline void gvm_put16(uint8_t *p, uint16_t v) { p[0] = (uint8_t)(v >> 8); p[1] = (uint8_t)v; }
-static inline uint16_t gvm_get16(const uint8_t *p) { return (uint16_t)(p[0] << 8 | p[1]); }
+static inline void gvm_put16(uint8_t *p, uint16_t v)
+{
+    p[0] = (uint8_t)(v >> 8);
+    p[1] = (uint8_t)v;
+}
+static inline uint16_t gvm_get16(const uint8_t *p)
+{
+    return (uint16_t)(p[0] << 8 | p[1]);
+}
 static inline uint32_t gvm_get32(const uint8_t *p)
 {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];

@@ -9,7 +9,7 @@
 
 #include <stdarg.h>
 
-#define GVM_MUST_CHECK __attribute__((warn_unused_result))
+#define GVM_MUST_CHECK   __attribute__((warn_unused_result))
 #define GVM_PRINTF(f, a) __attribute__((format(printf, f, a)))
 
 /* Longest error text kept, with the NUL; longer text is cut. */

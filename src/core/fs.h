@@ -22,7 +22,8 @@ int gvm_write_file_at(int dirfd, const char *name, const void *p, size_t n, mode
 int gvm_mkdirs(const char *path, mode_t mode, struct gvm_err *err) GVM_MUST_CHECK;
 /* openat2(RESOLVE_BENEATH|RESOLVE_NO_MAGICLINKS), plus RESOLVE_NO_SYMLINKS when `nolinks`.
  * Returns a descriptor or a negative errno. O_CLOEXEC is added. */
-int gvm_open_beneath(int dirfd, const char *path, int flags, mode_t mode, bool nolinks) GVM_MUST_CHECK;
+int gvm_open_beneath(int dirfd, const char *path, int flags, mode_t mode,
+                     bool nolinks) GVM_MUST_CHECK;
 /* Removes a tree below dirfd without following links; missing is fine. */
 int gvm_remove_tree_at(int dirfd, const char *name, struct gvm_err *err) GVM_MUST_CHECK;
 /* A sealed memory file holding the bytes, position 0; descriptor or negative errno. */

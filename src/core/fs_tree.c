@@ -1,7 +1,7 @@
 /* Removing a tree that somebody else built: any depth, any modes, any links.
  *
- * No recursion and a bounded number of descriptors: a directory found at the deepest level we hold is
- * moved up beside the top of the tree under a new name and emptied in a later round. */
+ * No recursion and a bounded number of descriptors: a directory found at the deepest level we hold
+ * is moved up beside the top of the tree under a new name and emptied in a later round. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -22,8 +22,8 @@ struct walk {
     unsigned moved;
 };
 
-/* Finds a directory however its modes were left; the owner may always repair them. Returns an O_PATH
- * descriptor. */
+/* Finds a directory however its modes were left; the owner may always repair them. Returns an
+ * O_PATH descriptor. */
 static int repair(int at, const char *name)
 {
     GVM_AUTOCLOSE int path = openat(at, name, O_PATH | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC);
@@ -63,7 +63,8 @@ static int push(struct walk *w, int at, const char *name)
     return 0;
 }
 
-/* Too deep: the directory becomes a child of the top. Moving writes its "..", so it must be writable. */
+/* Too deep: the directory becomes a child of the top. Moving writes its "..", so it must be
+ * writable. */
 static int move_up(struct walk *w, int at, const char *name)
 {
     GVM_AUTOCLOSE int path = repair(at, name);

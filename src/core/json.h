@@ -42,8 +42,8 @@ struct gvm_json_reader {
     const char *p;
     size_t n, pos;
     unsigned depth;
-    int failed;   /* sticky: what every later call returns */
-    bool started; /* the top value was begun */
+    int failed;                        /* sticky: what every later call returns */
+    bool started;                      /* the top value was begun */
     uint8_t stack[GVM_MAX_JSON_DEPTH]; /* state per open container */
 };
 
@@ -89,8 +89,8 @@ void gvm_jw_object_end(struct gvm_jw *w);
 void gvm_jw_array(struct gvm_jw *w); /* [ */
 void gvm_jw_array_end(struct gvm_jw *w);
 void gvm_jw_key(struct gvm_jw *w, const char *key);
-/* Escapes control characters (C0, DEL, C1), quotes, backslash and U+2028/9; a byte that is not UTF-8
- * becomes U+FFFD. */
+/* Escapes control characters (C0, DEL, C1), quotes, backslash and U+2028/9; a byte that is not
+ * UTF-8 becomes U+FFFD. */
 void gvm_jw_str(struct gvm_jw *w, struct gvm_str s);
 void gvm_jw_strz(struct gvm_jw *w, const char *z);
 void gvm_jw_int(struct gvm_jw *w, int64_t v);

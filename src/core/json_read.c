@@ -1,5 +1,5 @@
-/* The pull reader. One state byte per open container says what may come next; there is no recursion,
- * so the depth of hostile input costs a byte each and stops at GVM_MAX_JSON_DEPTH. */
+/* The pull reader. One state byte per open container says what may come next; there is no
+ * recursion, so the depth of hostile input costs a byte each and stops at GVM_MAX_JSON_DEPTH. */
 #include <errno.h>
 
 #include "core/json.h"
@@ -137,7 +137,8 @@ static int read_word(struct gvm_json_reader *r, struct gvm_json_token *t)
     static const struct {
         struct gvm_str text;
         enum gvm_json_type type;
-    } words[] = {{{"true", 4}, GVM_JSON_TRUE}, {{"false", 5}, GVM_JSON_FALSE}, {{"null", 4}, GVM_JSON_NULL}};
+    } words[] = {
+        {{"true", 4}, GVM_JSON_TRUE}, {{"false", 5}, GVM_JSON_FALSE}, {{"null", 4}, GVM_JSON_NULL}};
     struct gvm_str rest = {r->p + r->pos, r->n - r->pos};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
         if (!gvm_str_starts(rest, words[i].text))

@@ -116,13 +116,16 @@ static int explain(struct gvm_err *err, int r, size_t at)
     if (r == -EINVAL)
         return gvm_err_set(err, EINVAL, "not valid JSON at byte %zu", at);
     if (r == -E2BIG)
-        return gvm_err_set(err, E2BIG, "JSON nested deeper than %u at byte %zu", GVM_MAX_JSON_DEPTH, at);
+        return gvm_err_set(err, E2BIG, "JSON nested deeper than %u at byte %zu", GVM_MAX_JSON_DEPTH,
+                           at);
     if (r == -EEXIST)
-        return gvm_err_set(err, EEXIST, "JSON object with the same key twice, ends at byte %zu", at);
+        return gvm_err_set(err, EEXIST, "JSON object with the same key twice, ends at byte %zu",
+                           at);
     return gvm_err_sys(err, -r, "JSON text too large at byte %zu", at);
 }
 
-int gvm_json_parse(struct gvm_arena *a, struct gvm_str text, struct gvm_json **ret, struct gvm_err *err)
+int gvm_json_parse(struct gvm_arena *a, struct gvm_str text, struct gvm_json **ret,
+                   struct gvm_err *err)
 {
     struct build b = {.arena = a, .text = text};
     struct gvm_json_reader r;

@@ -5,29 +5,29 @@
 #ifndef GVM_CORE_LIMITS_H
 #define GVM_CORE_LIMITS_H
 
-#define GVM_MAX_ENTRY 65535u           /* one ledger entry, bytes (C2SP tlog-tiles: uint16 length) */
-#define GVM_MAX_FRAME (128u * 1024u)   /* one message between our processes, bytes */
-#define GVM_MAX_FRAME_FDS 8u           /* descriptors beside one message */
-#define GVM_MAX_HEAD (64u * 1024u)     /* request or response head, bytes */
-#define GVM_MAX_HEADERS 200u           /* header fields in one head */
-#define GVM_MAX_TARGET (16u * 1024u)   /* request target, bytes */
-#define GVM_MAX_HOST 253u              /* a name in A-label form, bytes without NUL (RFC 1035) */
-#define GVM_MAX_METHOD 32u             /* method token, bytes */
-#define GVM_MAX_RUN_ID 32u             /* run id, bytes without NUL */
-#define GVM_MAX_AGENT 64u              /* agent id, bytes without NUL */
-#define GVM_MAX_NAME 128u              /* rule name, bytes without NUL */
-#define GVM_MAX_REASON 256u            /* reason text of a rule, bytes without NUL */
-#define GVM_MAX_CONFIG (8u << 20)      /* gvm.toml, bytes */
-#define GVM_MAX_RULES 200000u          /* rules in one file */
-#define GVM_MAX_REGEX 10000u           /* one path_regex, bytes */
-#define GVM_MAX_JSON_DEPTH 64u         /* nesting of any JSON we read */
-#define GVM_MAX_TLS_HELLO (16u * 1024u)/* ClientHello, bytes */
-#define GVM_MAX_DNS 4096u              /* one DNS message, bytes */
-#define GVM_MAX_DNS_NAMES 65536u       /* synthetic names of one run */
-#define GVM_MAX_PENDING 1000u          /* approvals waiting */
-#define GVM_MAX_CONNS 4096u            /* agent connections of one run */
-#define GVM_MAX_RUNS 256u              /* live runs of one daemon */
-#define GVM_STREAM_HIGH (256u * 1024u) /* stop reading when the other side owes this much */
-#define GVM_STREAM_LOW (64u * 1024u)   /* start reading again below this */
+#define GVM_MAX_ENTRY      65535u /* one ledger entry, bytes (C2SP tlog-tiles: uint16 length) */
+#define GVM_MAX_FRAME      (128u * 1024u) /* one message between our processes, bytes */
+#define GVM_MAX_FRAME_FDS  8u             /* descriptors beside one message */
+#define GVM_MAX_HEAD       (64u * 1024u)  /* request or response head, bytes */
+#define GVM_MAX_HEADERS    200u           /* header fields in one head */
+#define GVM_MAX_TARGET     (16u * 1024u)  /* request target, bytes */
+#define GVM_MAX_HOST       253u           /* a name in A-label form, bytes without NUL (RFC 1035) */
+#define GVM_MAX_METHOD     32u            /* method token, bytes */
+#define GVM_MAX_RUN_ID     32u            /* run id, bytes without NUL */
+#define GVM_MAX_AGENT      64u            /* agent id, bytes without NUL */
+#define GVM_MAX_NAME       128u           /* rule name, bytes without NUL */
+#define GVM_MAX_REASON     256u           /* reason text of a rule, bytes without NUL */
+#define GVM_MAX_CONFIG     (8u << 20)     /* gvm.toml, bytes */
+#define GVM_MAX_RULES      200000u        /* rules in one file */
+#define GVM_MAX_REGEX      10000u         /* one path_regex, bytes */
+#define GVM_MAX_JSON_DEPTH 64u            /* nesting of any JSON we read */
+#define GVM_MAX_TLS_HELLO  (16u * 1024u)  /* ClientHello, bytes */
+#define GVM_MAX_DNS        4096u          /* one DNS message, bytes */
+#define GVM_MAX_DNS_NAMES  65536u         /* synthetic names of one run */
+#define GVM_MAX_PENDING    1000u          /* approvals waiting */
+#define GVM_MAX_CONNS      4096u          /* agent connections of one run */
+#define GVM_MAX_RUNS       256u           /* live runs of one daemon */
+#define GVM_STREAM_HIGH    (256u * 1024u) /* stop reading when the other side owes this much */
+#define GVM_STREAM_LOW     (64u * 1024u)  /* start reading again below this */
 
 #endif

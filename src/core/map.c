@@ -1,5 +1,5 @@
-/* Open addressing with linear probing and backward-shift deletion; SipHash-2-4 with a random key per
- * map, so that who chooses the keys cannot choose the collisions. */
+/* Open addressing with linear probing and backward-shift deletion; SipHash-2-4 with a random key
+ * per map, so that who chooses the keys cannot choose the collisions. */
 #include "core/map.h"
 
 #include <errno.h>

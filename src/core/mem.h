@@ -11,8 +11,8 @@ void gvm_autoclose_(int *fd);
 
 /* A pointer freed with free(), or a descriptor closed, when its scope ends. Initialise both
  * (NULL, -1) at declaration; give away with gvm_steal_ptr()/gvm_steal_fd(). */
-#define GVM_AUTOFREE __attribute__((cleanup(gvm_autofree_)))
-#define GVM_AUTOCLOSE __attribute__((cleanup(gvm_autoclose_)))
+#define GVM_AUTOFREE    __attribute__((cleanup(gvm_autofree_)))
+#define GVM_AUTOCLOSE   __attribute__((cleanup(gvm_autoclose_)))
 #define GVM_CLEANUP(fn) __attribute__((cleanup(fn)))
 
 /* Takes the value out of an owning variable and leaves it empty. */

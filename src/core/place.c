@@ -47,8 +47,8 @@ static int xdg(const char *name, const char *home_rest, const char *rest, char d
         return join(dst, v, rest, err);
     const char *home = env("HOME");
     if (!home || home[0] != '/')
-        return gvm_err_set(err, ENOENT, "neither $%s nor $HOME is an absolute path; set one of them",
-                           name);
+        return gvm_err_set(err, ENOENT,
+                           "neither $%s nor $HOME is an absolute path; set one of them", name);
     char below[128];
     snprintf(below, sizeof below, "%s/%s", home_rest, rest);
     return join(dst, home, below, err);
@@ -95,7 +95,8 @@ int gvm_place(enum gvm_place which, char dst[GVM_PATH_MAX], struct gvm_err *err)
     return 0;
 }
 
-int gvm_place_path(enum gvm_place which, const char *rest, char dst[GVM_PATH_MAX], struct gvm_err *err)
+int gvm_place_path(enum gvm_place which, const char *rest, char dst[GVM_PATH_MAX],
+                   struct gvm_err *err)
 {
     char base[GVM_PATH_MAX];
     int r = gvm_place(which, base, err);

@@ -156,10 +156,20 @@ int gvm_parse_duration_ms(struct gvm_str s, uint64_t *ret_ms)
 int gvm_parse_size(struct gvm_str s, uint64_t *ret_bytes)
 {
     static const struct unit units[] = {
-        {"", 1},          {"b", 1},         {"k", 1u << 10},    {"kb", 1u << 10},
-        {"kib", 1u << 10}, {"m", 1u << 20},  {"mb", 1u << 20},   {"mib", 1u << 20},
-        {"g", 1u << 30},  {"gb", 1u << 30}, {"gib", 1u << 30},  {"t", 1ull << 40},
-        {"tb", 1ull << 40}, {"tib", 1ull << 40},
+        {"", 1},
+        {"b", 1},
+        {"k", 1u << 10},
+        {"kb", 1u << 10},
+        {"kib", 1u << 10},
+        {"m", 1u << 20},
+        {"mb", 1u << 20},
+        {"mib", 1u << 20},
+        {"g", 1u << 30},
+        {"gb", 1u << 30},
+        {"gib", 1u << 30},
+        {"t", 1ull << 40},
+        {"tb", 1ull << 40},
+        {"tib", 1ull << 40},
     };
     return parse_unit(s, units, sizeof units / sizeof *units, ret_bytes);
 }

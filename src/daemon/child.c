@@ -1,8 +1,8 @@
 /* The four children: each is this program again, with its parent channel on one descriptor.
  *
- * Wiring: whoever starts gets one end of a fresh pair to everybody who runs, and they the other end.
- * START, then the policies in force, then the PEERs travel on the one ordered parent channel; so a
- * child that knows a peer already knows every policy that peer may speak of. */
+ * Wiring: whoever starts gets one end of a fresh pair to everybody who runs, and they the other
+ * end. START, then the policies in force, then the PEERs travel on the one ordered parent channel;
+ * so a child that knows a peer already knows every policy that peer may speak of. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -17,13 +17,13 @@
 #include "daemon/daemon_int.h"
 
 #define CHILD_FD 3
-#define NS 1000000000ll
-#define STOP_MS 4000 /* for one child to finish; then it is killed */
+#define NS       1000000000ll
+#define STOP_MS  4000 /* for one child to finish; then it is killed */
 
 void daemon_children_init(struct daemon *d)
 {
-    static const enum gvm_role order[DAEMON_CHILDREN] = {GVM_ROLE_KEYS, GVM_ROLE_LEDGER, GVM_ROLE_PROXY,
-                                                         GVM_ROLE_CONTROL};
+    static const enum gvm_role order[DAEMON_CHILDREN] = {GVM_ROLE_KEYS, GVM_ROLE_LEDGER,
+                                                         GVM_ROLE_PROXY, GVM_ROLE_CONTROL};
     for (unsigned i = 0; i < DAEMON_CHILDREN; i++)
         d->children[i] = (struct daemon_child){.role = order[i]};
 }
@@ -41,8 +41,8 @@ struct daemon_child *daemon_child(struct daemon *d, enum gvm_role role)
 /* Only what a child may know of our environment. */
 static char **clean_environment(char *env[8])
 {
-    static const char *const kept[] = {"GVM_LOG", "GVM_CONFINE_LOG", "ASAN_OPTIONS", "UBSAN_OPTIONS",
-                                       "LSAN_OPTIONS", "PATH"};
+    static const char *const kept[] = {"GVM_LOG",       "GVM_CONFINE_LOG", "ASAN_OPTIONS",
+                                       "UBSAN_OPTIONS", "LSAN_OPTIONS",    "PATH"};
     unsigned n = 0;
     for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) {
         size_t len = strlen(kept[i]);
@@ -75,7 +75,8 @@ static void become(const char *role, int fd, pid_t parent)
         dup2(high, CHILD_FD) < 0)
         _exit(1);
     (void)syscall(SYS_close_range, CHILD_FD + 1, ~0u, 0);
-    char *argv[] = {(char *)"gvmd", (char *)"--child", (char *)(uintptr_t)role, (char *)"--fd", number, NULL};
+    char *argv[] = {
+        (char *)"gvmd", (char *)"--child", (char *)(uintptr_t)role, (char *)"--fd", number, NULL};
     execve("/proc/self/exe", argv, clean_environment(env));
     dprintf(2, "gvmd: cannot execute the %s process: %s\n", role, strerrordesc_np(errno));
     _exit(127);
@@ -129,7 +130,8 @@ static int send_peer(struct daemon_child *to, enum gvm_role who, int fd)
     return daemon_child_send(to, GVM_MSG_PEER, 0, &p, sizeof p, &fd, 1);
 }
 
-/* A fresh pair between two children. A failure shows as a closed channel, which restarts that side. */
+/* A fresh pair between two children. A failure shows as a closed channel, which restarts that side.
+ */
 static int wire(struct daemon_child *a, struct daemon_child *b)
 {
     int pair[2];
@@ -193,7 +195,8 @@ static int lost(struct daemon *d, struct daemon_child *c, int status, struct gvm
     gvm_chan_free(c->chan);
     c->chan = NULL;
     if (!d->serving)
-        return gvm_err_set(err, ECHILD, "the %s process ended while starting (its words are above)", name);
+        return gvm_err_set(err, ECHILD, "the %s process ended while starting (its words are above)",
+                           name);
     if (too_many(d))
         return gvm_err_set(err, ENOTRECOVERABLE,
                            "%u processes died within %d seconds, the last one %s: giving up",

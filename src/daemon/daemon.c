@@ -73,9 +73,12 @@ static int run_child(const struct options *o)
 static int parse(int argc, char **argv, struct options *o)
 {
     static const struct option longs[] = {
-        {"foreground", no_argument, NULL, 'F'}, {"ready-fd", required_argument, NULL, 'r'},
-        {"child", required_argument, NULL, 'c'}, {"fd", required_argument, NULL, 'f'},
-        {"version", no_argument, NULL, 'V'},    {"help", no_argument, NULL, 'h'},
+        {"foreground", no_argument, NULL, 'F'},
+        {"ready-fd", required_argument, NULL, 'r'},
+        {"child", required_argument, NULL, 'c'},
+        {"fd", required_argument, NULL, 'f'},
+        {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},
         {0},
     };
     for (int c; (c = getopt_long(argc, argv, "h", longs, NULL)) != -1;) {

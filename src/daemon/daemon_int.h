@@ -9,34 +9,35 @@
 #include "core/core.h"
 #include "ipc/ipc.h"
 
-#define DAEMON_VERSION "0.1.0"
-#define DAEMON_CHILDREN 4u
-#define DAEMON_POLICIES 64u       /* configurations in force at once */
-#define DAEMON_RESTARTS 20u       /* in DAEMON_RESTART_WINDOW: then something is wrong for good */
+#define DAEMON_VERSION        "0.1.0"
+#define DAEMON_CHILDREN       4u
+#define DAEMON_POLICIES       64u /* configurations in force at once */
+#define DAEMON_RESTARTS       20u /* in DAEMON_RESTART_WINDOW: then something is wrong for good */
 #define DAEMON_RESTART_WINDOW 60  /* seconds */
-#define DAEMON_QUEUE (8u << 20)   /* bytes that may wait for one child */
-#define DAEMON_JOB_SECONDS 20     /* until a configuration must be in force */
+#define DAEMON_QUEUE          (8u << 20) /* bytes that may wait for one child */
+#define DAEMON_JOB_SECONDS    20         /* until a configuration must be in force */
 
 struct daemon_child {
     enum gvm_role role;
-    pid_t pid;              /* 0: not running */
+    pid_t pid; /* 0: not running */
     struct gvm_chan *chan;
     bool ready;
     unsigned restarts, quick; /* in all; in a row, each within a second of its start */
     int64_t started_ns, again_ns;
 };
 
-/* A configuration as the children hold it. The text waits in sealed memory files, so that credentials
- * never lie about in the parent's own memory and a restarted child can have them again. */
+/* A configuration as the children hold it. The text waits in sealed memory files, so that
+ * credentials never lie about in the parent's own memory and a restarted child can have them again.
+ */
 struct daemon_policy {
-    uint32_t id;            /* 0: free */
-    bool is_default, live;  /* live: a run uses it, by control's last word */
-    char *path;             /* where it is read from again */
-    bool builtin;           /* there is no such file: the built-in default */
+    uint32_t id;           /* 0: free */
+    bool is_default, live; /* live: a run uses it, by control's last word */
+    char *path;            /* where it is read from again */
+    bool builtin;          /* there is no such file: the built-in default */
     char hash[65];
     uint32_t rules;
     int policy_fd, cred_fd;
-    int64_t used_ns;        /* last handed out */
+    int64_t used_ns; /* last handed out */
 };
 
 struct daemon_job;
@@ -65,7 +66,8 @@ void daemon_close_places(struct daemon *d);
 void daemon_children_init(struct daemon *d);
 struct daemon_child *daemon_child(struct daemon *d, enum gvm_role role);
 /* Forks, sends START, the policies in force and the PEERs to and from everybody who runs. */
-int daemon_child_start(struct daemon *d, struct daemon_child *c, struct gvm_err *err) GVM_MUST_CHECK;
+int daemon_child_start(struct daemon *d, struct daemon_child *c,
+                       struct gvm_err *err) GVM_MUST_CHECK;
 /* Sends; a channel that fails is closed, which ends the child, which SIGCHLD reports. */
 int daemon_child_send(struct daemon_child *c, enum gvm_msg_type type, uint64_t id, const void *data,
                       size_t len, const int *fds, unsigned nfds);
@@ -88,7 +90,8 @@ bool daemon_policy_same(const struct daemon_policy *a, const struct daemon_polic
 /* A free place for one more, NULL when all are in use. */
 struct daemon_policy *daemon_policy_slot(struct daemon *d);
 /* Hands a policy to its child (proxy or keys) under request `id`. */
-int daemon_policy_send(struct daemon *d, const struct daemon_policy *p, enum gvm_role to, uint64_t id);
+int daemon_policy_send(struct daemon *d, const struct daemon_policy *p, enum gvm_role to,
+                       uint64_t id);
 void daemon_policies_resend(struct daemon *d, enum gvm_role to);
 void daemon_policy_json(struct gvm_jw *w, const struct daemon_policy *p);
 

@@ -142,7 +142,8 @@ static void finish(struct daemon *d)
         it->fresh = (struct daemon_policy){.policy_fd = -1, .cred_fd = -1};
     }
     if (j->reply)
-        send_info(d, j->reply, j->what == LOAD ? j->items[0].place : default_policy(d), j->what == RELOAD);
+        send_info(d, j->reply, j->what == LOAD ? j->items[0].place : default_policy(d),
+                  j->what == RELOAD);
     if (j->first)
         daemon_serving(d);
     take_off(d);
@@ -217,8 +218,8 @@ static void advance(struct daemon *d)
 
 /* ---- READ ---- */
 
-static int read_one(struct daemon *d, struct daemon_job *j, const char *path, struct daemon_policy *place,
-                    struct gvm_err *err)
+static int read_one(struct daemon *d, struct daemon_job *j, const char *path,
+                    struct daemon_policy *place, struct gvm_err *err)
 {
     struct item *it = &j->items[j->n];
     it->fresh = (struct daemon_policy){.policy_fd = -1, .cred_fd = -1};
@@ -258,7 +259,8 @@ static void start_load(struct daemon *d, struct daemon_job *j)
     }
     it->place = daemon_policy_slot(d);
     if (!it->place) {
-        gvm_err_set(&err, ENOBUFS, "more than %u different configurations are in use", DAEMON_POLICIES);
+        gvm_err_set(&err, ENOBUFS, "more than %u different configurations are in use",
+                    DAEMON_POLICIES);
         fail_job(d, &err);
         return;
     }
@@ -412,7 +414,8 @@ int daemon_job_due(struct daemon *d)
     if (left > 0)
         return (int)(left / 1000000) + 1;
     struct gvm_err err = {0};
-    gvm_err_set(&err, ETIMEDOUT, "the configuration was not in force after %d seconds", DAEMON_JOB_SECONDS);
+    gvm_err_set(&err, ETIMEDOUT, "the configuration was not in force after %d seconds",
+                DAEMON_JOB_SECONDS);
     fail_job(d, &err);
     return 0;
 }

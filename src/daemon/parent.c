@@ -25,8 +25,8 @@ void daemon_note(struct daemon *d, const char *kind)
     gvm_jw_kstrz(&w, "version", DAEMON_VERSION);
     gvm_jw_kint(&w, "pid", getpid());
     if (gvm_entry_end(&w) == 0)
-        (void)daemon_child_send(daemon_child(d, GVM_ROLE_LEDGER), GVM_MSG_APPEND, 0, gvm_buf_data(&out),
-                                out.len, NULL, 0);
+        (void)daemon_child_send(daemon_child(d, GVM_ROLE_LEDGER), GVM_MSG_APPEND, 0,
+                                gvm_buf_data(&out), out.len, NULL, 0);
     gvm_buf_done(&out);
 }
 
@@ -39,7 +39,8 @@ static bool all_ready(const struct daemon *d)
     return true;
 }
 
-/* Once every child serves and the default configuration is in force, whoever started us may go on. */
+/* Once every child serves and the default configuration is in force, whoever started us may go on.
+ */
 static void tell_ready(struct daemon *d)
 {
     if (!d->serving || !all_ready(d) || d->ready_fd < 0)
@@ -78,8 +79,9 @@ static void on_gate(struct daemon *d, struct daemon_child *c, const struct gvm_m
 {
     struct gvm_m_gate g;
     memcpy(&g, m->data, sizeof g);
-    gvm_log(g.open ? GVM_LOG_INFO : GVM_LOG_ERROR, g.open ? "the record is being written"
-                                                          : "the record cannot be written; nothing is forwarded");
+    gvm_log(g.open ? GVM_LOG_INFO : GVM_LOG_ERROR,
+            g.open ? "the record is being written"
+                   : "the record cannot be written; nothing is forwarded");
 }
 
 static void refuse(struct daemon_child *c, const struct gvm_msg *m, int code, const char *text)
@@ -127,7 +129,9 @@ static void on_policy(struct daemon *d, struct daemon_child *c, const struct gvm
     else
         r = daemon_job_load(d, m->id, path, false);
     if (r < 0 && c->chan)
-        refuse(c, m, -r, r == -EINVAL ? "the configuration needs an absolute path" : "too busy to load rules");
+        refuse(c, m, -r,
+               r == -EINVAL ? "the configuration needs an absolute path"
+                            : "too busy to load rules");
     gvm_arena_free(a);
 }
 
@@ -174,7 +178,8 @@ static void on_status(struct daemon *d, struct daemon_child *c, const struct gvm
     gvm_jw_array_end(&w);
     gvm_jw_object_end(&w);
     if (!out.failed)
-        (void)daemon_child_send(c, GVM_MSG_STATUS_INFO, m->id, gvm_buf_data(&out), out.len, NULL, 0);
+        (void)daemon_child_send(c, GVM_MSG_STATUS_INFO, m->id, gvm_buf_data(&out), out.len, NULL,
+                                0);
     gvm_buf_done(&out);
 }
 

@@ -22,10 +22,11 @@ static int open_private(const char *path, int *ret_fd, struct gvm_err *err)
     if (fd < 0 || fstat(fd, &st) < 0)
         return gvm_err_sys(err, errno, "cannot open %s", path);
     if (st.st_uid != geteuid())
-        return gvm_err_set(err, EPERM, "%s belongs to uid %u, not to you", path, (unsigned)st.st_uid);
+        return gvm_err_set(err, EPERM, "%s belongs to uid %u, not to you", path,
+                           (unsigned)st.st_uid);
     if (st.st_mode & 077)
-        return gvm_err_set(err, EPERM, "%s is open to other users (mode %04o); run: chmod 700 %s", path,
-                           (unsigned)(st.st_mode & 07777), path);
+        return gvm_err_set(err, EPERM, "%s is open to other users (mode %04o); run: chmod 700 %s",
+                           path, (unsigned)(st.st_mode & 07777), path);
     *ret_fd = gvm_steal_fd(&fd);
     return 0;
 }
@@ -40,7 +41,8 @@ static int open_below(const struct daemon *d, const char *name, int *ret_fd, str
 
 static int take_lock(struct daemon *d, int runtime_fd, struct gvm_err *err)
 {
-    GVM_AUTOCLOSE int fd = openat(runtime_fd, "gvmd.lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    GVM_AUTOCLOSE int fd =
+        openat(runtime_fd, "gvmd.lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return gvm_err_sys(err, errno, "cannot open %s/gvmd.lock", d->runtime);
     char text[32] = "";
@@ -50,8 +52,8 @@ static int take_lock(struct daemon *d, int runtime_fd, struct gvm_err *err)
         ssize_t n = pread(fd, text, sizeof text - 1, 0);
         while (n > 0 && !isdigit((unsigned char)text[n - 1]))
             text[--n] = '\0';
-        return gvm_err_set(err, EALREADY, "gvmd is already running (pid %s) for %s", n > 0 ? text : "?",
-                           d->runtime);
+        return gvm_err_set(err, EALREADY, "gvmd is already running (pid %s) for %s",
+                           n > 0 ? text : "?", d->runtime);
     }
     int n = snprintf(text, sizeof text, "%d\n", (int)getpid());
     if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)n, 0) != n)
@@ -85,8 +87,8 @@ static int read_origin(struct daemon *d, int state_fd, struct gvm_err *err)
     return gvm_write_file_at(state_fd, "origin", line, (size_t)n, 0600, err);
 }
 
-/* What others need to verify the log lies beside it. A different key there means that the signing seed
- * was replaced: going on would sign one log with two keys. */
+/* What others need to verify the log lies beside it. A different key there means that the signing
+ * seed was replaced: going on would sign one log with two keys. */
 static int publish_verifier(struct daemon *d, struct gvm_err *err)
 {
     uint8_t seed[32];
@@ -101,11 +103,15 @@ static int publish_verifier(struct daemon *d, struct gvm_err *err)
     if (r == 0)
         r = gvm_buf_addc(&text, '\n');
     if (r == 0 && fd < 0)
-        r = gvm_write_file_at(d->ledger_fd, "verifier-key", gvm_buf_data(&text), text.len, 0600, err);
-    else if (r == 0 && (gvm_read_fd(fd, &there) < 0 || !gvm_str_eq(gvm_buf_str(&there), gvm_buf_str(&text))))
-        r = gvm_err_set(err, EKEYREJECTED,
-                        "%s/ledger was signed with another key than keys/log.seed; restore that file, or "
-                        "move the ledger aside to begin a new one", d->state);
+        r = gvm_write_file_at(d->ledger_fd, "verifier-key", gvm_buf_data(&text), text.len, 0600,
+                              err);
+    else if (r == 0 &&
+             (gvm_read_fd(fd, &there) < 0 || !gvm_str_eq(gvm_buf_str(&there), gvm_buf_str(&text))))
+        r = gvm_err_set(
+            err, EKEYREJECTED,
+            "%s/ledger was signed with another key than keys/log.seed; restore that file, or "
+            "move the ledger aside to begin a new one",
+            d->state);
     gvm_buf_done(&text);
     gvm_buf_done(&there);
     return r;

@@ -79,7 +79,8 @@ static bool same_bytes(int a, int b)
     size_t n = (size_t)sa.st_size;
     if (n == 0)
         return true;
-    void *pa = mmap(NULL, n, PROT_READ, MAP_SHARED, a, 0), *pb = mmap(NULL, n, PROT_READ, MAP_SHARED, b, 0);
+    void *pa = mmap(NULL, n, PROT_READ, MAP_SHARED, a, 0),
+         *pb = mmap(NULL, n, PROT_READ, MAP_SHARED, b, 0);
     bool same = pa != MAP_FAILED && pb != MAP_FAILED && memcmp(pa, pb, n) == 0;
     if (pa != MAP_FAILED)
         (void)munmap(pa, n);
@@ -101,20 +102,22 @@ struct daemon_policy *daemon_policy_slot(struct daemon *d)
         struct daemon_policy *p = &d->policies[i];
         if (!p->id)
             return p;
-        if (!p->live && gvm_mono_ns() - p->used_ns > IDLE_NS && (!oldest || p->used_ns < oldest->used_ns))
+        if (!p->live && gvm_mono_ns() - p->used_ns > IDLE_NS &&
+            (!oldest || p->used_ns < oldest->used_ns))
             oldest = p;
     }
     return oldest;
 }
 
-int daemon_policy_send(struct daemon *d, const struct daemon_policy *p, enum gvm_role to, uint64_t id)
+int daemon_policy_send(struct daemon *d, const struct daemon_policy *p, enum gvm_role to,
+                       uint64_t id)
 {
     struct gvm_m_policy m = {.policy = p->id};
     bool keys = to == GVM_ROLE_KEYS;
     int fd = keys ? p->cred_fd : p->policy_fd;
     (void)lseek(fd, 0, SEEK_SET); /* the offset is shared with who read it before */
-    return daemon_child_send(daemon_child(d, to), keys ? GVM_MSG_CREDENTIALS : GVM_MSG_POLICY, id, &m,
-                             sizeof m, &fd, 1);
+    return daemon_child_send(daemon_child(d, to), keys ? GVM_MSG_CREDENTIALS : GVM_MSG_POLICY, id,
+                             &m, sizeof m, &fd, 1);
 }
 
 void daemon_policies_resend(struct daemon *d, enum gvm_role to)

@@ -8,11 +8,12 @@
 #define HOSTS_MAX (64u * 1024u) /* of /etc/hosts; leaves room for escapes in one frame */
 #define RESOLVERS 3             /* as resolv.conf(5) */
 
-static int send_json(struct daemon_child *c, const struct gvm_buf *json, const int *fds, unsigned nfds,
-                     struct gvm_err *err)
+static int send_json(struct daemon_child *c, const struct gvm_buf *json, const int *fds,
+                     unsigned nfds, struct gvm_err *err)
 {
-    int r = json->failed ? -ENOMEM
-                         : daemon_child_send(c, GVM_MSG_START, 0, gvm_buf_data(json), json->len, fds, nfds);
+    int r = json->failed
+                ? -ENOMEM
+                : daemon_child_send(c, GVM_MSG_START, 0, gvm_buf_data(json), json->len, fds, nfds);
     return r < 0 ? gvm_err_sys(err, -r, "cannot start the %s process", gvm_role_name(c->role)) : 0;
 }
 
@@ -55,24 +56,29 @@ static void put_hosts(struct gvm_jw *w)
     while (r == -EFBIG && s.n && s.p[s.n - 1] != '\n')
         s.n--;
     if (r == -EFBIG)
-        gvm_log(GVM_LOG_WARN, "/etc/hosts is larger than %u bytes; the rest is not used", HOSTS_MAX);
+        gvm_log(GVM_LOG_WARN, "/etc/hosts is larger than %u bytes; the rest is not used",
+                HOSTS_MAX);
     gvm_jw_kstr(w, "hosts", s);
     gvm_buf_done(&text);
 }
 
-/* The system's trusted certificates; an empty file when there are none, so that nothing verifies. */
+/* The system's trusted certificates; an empty file when there are none, so that nothing verifies.
+ */
 static int open_ca_bundle(void)
 {
     static const char *const places[] = {
-        "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
-        "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem",
+        "/etc/ssl/certs/ca-certificates.crt",
+        "/etc/pki/tls/certs/ca-bundle.crt",
+        "/etc/ssl/ca-bundle.pem",
+        "/etc/ssl/cert.pem",
     };
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
         int fd = open(places[i], O_RDONLY | O_CLOEXEC);
         if (fd >= 0)
             return fd;
     }
-    gvm_log(GVM_LOG_WARN, "no system certificates found; install ca-certificates or set [upstream] ca_file");
+    gvm_log(GVM_LOG_WARN,
+            "no system certificates found; install ca-certificates or set [upstream] ca_file");
     return gvm_memfd("no-ca", "", 0);
 }
 

@@ -1,6 +1,6 @@
 /* Channels: one SOCK_SEQPACKET socket each. The kernel keeps frames whole, so the theory is short:
- * what arrives is one frame or a reason to hang up; what cannot leave at once waits in order, up to a
- * bound, with its own copies of the descriptors. */
+ * what arrives is one frame or a reason to hang up; what cannot leave at once waits in order, up to
+ * a bound, with its own copies of the descriptors. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -132,7 +132,8 @@ int gvm_chan_flush(struct gvm_chan *c)
     return 0;
 }
 
-static int keep(struct gvm_chan *c, const struct iovec *iov, size_t niov, const int *fds, unsigned nfds)
+static int keep(struct gvm_chan *c, const struct iovec *iov, size_t niov, const int *fds,
+                unsigned nfds)
 {
     size_t len = 0;
     for (size_t i = 0; i < niov; i++)
@@ -169,14 +170,15 @@ static bool allowed(const struct gvm_msg_row *row, enum gvm_role from, enum gvm_
            len <= row->max && nfds <= row->max_fds;
 }
 
-int gvm_chan_send2(struct gvm_chan *c, enum gvm_msg_type type, uint64_t id, const void *a, size_t alen,
-                   const void *b, size_t blen, const int *fds, unsigned nfds)
+int gvm_chan_send2(struct gvm_chan *c, enum gvm_msg_type type, uint64_t id, const void *a,
+                   size_t alen, const void *b, size_t blen, const int *fds, unsigned nfds)
 {
     if (alen > GVM_MAX_FRAME || blen > GVM_MAX_FRAME ||
         !allowed(gvm_msg_row(type), c->self, c->peer, alen + blen, nfds))
         return -EMSGSIZE;
     struct gvm_frame f = {.type = (uint16_t)type, .len = (uint32_t)(alen + blen), .id = id};
-    struct iovec iov[3] = {{&f, sizeof f}, {(void *)(uintptr_t)a, alen}, {(void *)(uintptr_t)b, blen}};
+    struct iovec iov[3] = {
+        {&f, sizeof f}, {(void *)(uintptr_t)a, alen}, {(void *)(uintptr_t)b, blen}};
     if (c->head) {
         int r = gvm_chan_flush(c);
         if (r < 0)
@@ -186,8 +188,8 @@ int gvm_chan_send2(struct gvm_chan *c, enum gvm_msg_type type, uint64_t id, cons
     return r == -EAGAIN ? keep(c, iov, 3, fds, nfds) : r;
 }
 
-int gvm_chan_send(struct gvm_chan *c, enum gvm_msg_type type, uint64_t id, const void *data, size_t len,
-                  const int *fds, unsigned nfds)
+int gvm_chan_send(struct gvm_chan *c, enum gvm_msg_type type, uint64_t id, const void *data,
+                  size_t len, const int *fds, unsigned nfds)
 {
     return gvm_chan_send2(c, type, id, data, len, NULL, 0, fds, nfds);
 }
@@ -237,8 +239,8 @@ static int check(const struct gvm_chan *c, size_t got, int flags, struct gvm_msg
     return 1;
 }
 
-/* -EPIPE at the end. A peer that closed with our frames unread shows ECONNRESET once, before what it
- * had sent; that must still be delivered. */
+/* -EPIPE at the end. A peer that closed with our frames unread shows ECONNRESET once, before what
+ * it had sent; that must still be delivered. */
 static ssize_t receive(int fd, struct msghdr *mh, size_t control)
 {
     for (int resets = 0;;) {
@@ -313,7 +315,8 @@ static int call_failed(const struct gvm_chan *c, int r, struct gvm_err *err)
         return gvm_err_set(err, ETIMEDOUT, "the %s process did not answer in time",
                            gvm_role_name(c->peer));
     if (r == -EPIPE)
-        return gvm_err_set(err, EPIPE, "the %s process closed the connection", gvm_role_name(c->peer));
+        return gvm_err_set(err, EPIPE, "the %s process closed the connection",
+                           gvm_role_name(c->peer));
     return gvm_err_sys(err, -r, "cannot talk to the %s process", gvm_role_name(c->peer));
 }
 

@@ -5,9 +5,9 @@
  * On failure: -EPROTO means the other side broke the catalogue (messages.h): close the channel.
  *             -EPIPE means it is gone. Nothing partial is ever delivered.
  *
- * A frame is one packet: struct gvm_frame, then `len` payload bytes, with 0..8 descriptors beside it.
- * Each type has a row in the catalogue: who may send it to whom, payload size limits, descriptor
- * limit. gvm_chan_recv() drops the connection on anything that is not in the row.
+ * A frame is one packet: struct gvm_frame, then `len` payload bytes, with 0..8 descriptors beside
+ * it. Each type has a row in the catalogue: who may send it to whom, payload size limits,
+ * descriptor limit. gvm_chan_recv() drops the connection on anything that is not in the row.
  */
 #ifndef GVM_IPC_H
 #define GVM_IPC_H
@@ -22,8 +22,8 @@
 struct gvm_frame {
     uint16_t type; /* enum gvm_msg_type */
     uint16_t zero;
-    uint32_t len;  /* payload bytes */
-    uint64_t id;   /* chosen by the asker, repeated in the answer; 0 when no answer is awaited */
+    uint32_t len; /* payload bytes */
+    uint64_t id;  /* chosen by the asker, repeated in the answer; 0 when no answer is awaited */
 };
 _Static_assert(sizeof(struct gvm_frame) == 16, "frame header");
 
@@ -32,7 +32,8 @@ struct gvm_msg {
     uint64_t id;
     const uint8_t *data; /* payload, valid until the next recv on this channel */
     uint32_t len;
-    int fds[GVM_MAX_FRAME_FDS]; /* owned by the receiver: steal what you keep, gvm_msg_done() the rest */
+    int fds[GVM_MAX_FRAME_FDS]; /* owned by the receiver: steal what you keep, gvm_msg_done() the
+                                   rest */
     unsigned nfds;
 };
 void gvm_msg_done(struct gvm_msg *m);
@@ -44,20 +45,22 @@ static inline struct gvm_str gvm_msg_str(const struct gvm_msg *m)
 struct gvm_chan;
 
 /* Takes `fd` (closed by gvm_chan_free). `self` and `peer` select the catalogue rows. At most
- * `max_queued` bytes wait to be sent. NULL when out of memory (fd then still belongs to the caller). */
-struct gvm_chan *gvm_chan_new(int fd, enum gvm_role self, enum gvm_role peer, size_t max_queued)
-    GVM_MUST_CHECK;
+ * `max_queued` bytes wait to be sent. NULL when out of memory (fd then still belongs to the
+ * caller). */
+struct gvm_chan *gvm_chan_new(int fd, enum gvm_role self, enum gvm_role peer,
+                              size_t max_queued) GVM_MUST_CHECK;
 void gvm_chan_free(struct gvm_chan *c);
 int gvm_chan_fd(const struct gvm_chan *c);
 enum gvm_role gvm_chan_peer(const struct gvm_chan *c);
 
-/* Queues a frame and tries to send. `fds` are duplicated when they have to wait, so the caller keeps
- * its own. 0; -ENOBUFS when the queue is full; -EPIPE when the peer is gone. */
-int gvm_chan_send(struct gvm_chan *c, enum gvm_msg_type type, uint64_t id, const void *data, size_t len,
-                  const int *fds, unsigned nfds) GVM_MUST_CHECK;
+/* Queues a frame and tries to send. `fds` are duplicated when they have to wait, so the caller
+ * keeps its own. 0; -ENOBUFS when the queue is full; -EPIPE when the peer is gone. */
+int gvm_chan_send(struct gvm_chan *c, enum gvm_msg_type type, uint64_t id, const void *data,
+                  size_t len, const int *fds, unsigned nfds) GVM_MUST_CHECK;
 /* Two-part payload (a fixed struct, then text). */
-int gvm_chan_send2(struct gvm_chan *c, enum gvm_msg_type type, uint64_t id, const void *a, size_t alen,
-                   const void *b, size_t blen, const int *fds, unsigned nfds) GVM_MUST_CHECK;
+int gvm_chan_send2(struct gvm_chan *c, enum gvm_msg_type type, uint64_t id, const void *a,
+                   size_t alen, const void *b, size_t blen, const int *fds,
+                   unsigned nfds) GVM_MUST_CHECK;
 /* Call when the socket is writable and gvm_chan_wants_write(). 0 or -EPIPE. */
 int gvm_chan_flush(struct gvm_chan *c) GVM_MUST_CHECK;
 bool gvm_chan_wants_write(const struct gvm_chan *c);

@@ -1,22 +1,22 @@
 /* The catalogue as a table: who may send what to whom, how large, with how many descriptors. */
 #include "ipc/ipc.h"
 
-#define PARENT (1u << GVM_ROLE_PARENT)
-#define PROXY (1u << GVM_ROLE_PROXY)
-#define KEYS (1u << GVM_ROLE_KEYS)
-#define LEDGER (1u << GVM_ROLE_LEDGER)
+#define PARENT  (1u << GVM_ROLE_PARENT)
+#define PROXY   (1u << GVM_ROLE_PROXY)
+#define KEYS    (1u << GVM_ROLE_KEYS)
+#define LEDGER  (1u << GVM_ROLE_LEDGER)
 #define CONTROL (1u << GVM_ROLE_CONTROL)
-#define CLIENT (1u << GVM_ROLE_CLIENT)
-#define CHILD (PROXY | KEYS | LEDGER | CONTROL)
-#define ANY (PARENT | CHILD | CLIENT)
+#define CLIENT  (1u << GVM_ROLE_CLIENT)
+#define CHILD   (PROXY | KEYS | LEDGER | CONTROL)
+#define ANY     (PARENT | CHILD | CLIENT)
 
-#define MOST (GVM_MAX_FRAME - (uint32_t)sizeof(struct gvm_frame))
-#define TEXT 65536u /* JSON that is not bounded more tightly by its meaning */
-#define SMALL 4096u
-#define SIZE(s) (uint32_t)sizeof(struct s), (uint32_t)sizeof(struct s)
+#define MOST      (GVM_MAX_FRAME - (uint32_t)sizeof(struct gvm_frame))
+#define TEXT      65536u /* JSON that is not bounded more tightly by its meaning */
+#define SMALL     4096u
+#define SIZE(s)   (uint32_t)sizeof(struct s), (uint32_t)sizeof(struct s)
 #define JSON(max) 2, (max)
-#define EMPTY 0, 0
-#define RUN_FDS 6
+#define EMPTY     0, 0
+#define RUN_FDS   6
 
 static const struct gvm_msg_row rows[GVM_MSG_MAX] = {
     [GVM_MSG_FAILED] = {"FAILED", ANY, ANY, sizeof(struct gvm_m_failed),

@@ -39,26 +39,29 @@ enum gvm_msg_type {
     /* parent -> proxy: struct gvm_m_policy + 1 fd (memfd: policy text of conf/policy.h). Answer OK
      * or FAILED. An id that exists is replaced for all its runs at once. */
     GVM_MSG_POLICY,
-    /* parent -> keys: struct gvm_m_policy + 1 fd (memfd: JSON of credentials). Answer OK | FAILED */
+    /* parent -> keys: struct gvm_m_policy + 1 fd (memfd: JSON of credentials). Answer OK | FAILED
+     */
     GVM_MSG_CREDENTIALS,
 
-    /* control -> parent: JSON {"config":PATH or null,"in_use":[policy ids of live runs]} ; answer POLICY_INFO JSON
+    /* control -> parent: JSON {"config":PATH or null,"in_use":[policy ids of live runs]} ; answer
+     * POLICY_INFO JSON
      * {"policy":ID,"hash":HEX,"config":PATH,"rules":N} | FAILED */
     GVM_MSG_POLICY_LOAD,
-    /* control -> parent: empty or JSON {"in_use":[..]}; reread the default file and every file in use,
-     * all or nothing; answer POLICY_INFO, with "policies":[..] of all, | FAILED */
+    /* control -> parent: empty or JSON {"in_use":[..]}; reread the default file and every file in
+     * use, all or nothing; answer POLICY_INFO, with "policies":[..] of all, | FAILED */
     GVM_MSG_POLICY_RELOAD,
     GVM_MSG_POLICY_INFO,
     /* control -> parent: end the daemon; no answer */
     GVM_MSG_SHUTDOWN,
-    /* control -> parent: empty; answer STATUS_INFO JSON {"pid":..,"children":[{"role","pid","restarts"}]} */
+    /* control -> parent: empty; answer STATUS_INFO JSON
+       {"pid":..,"children":[{"role","pid","restarts"}]} */
     GVM_MSG_STATUS,
     GVM_MSG_STATUS_INFO,
 
-    /* proxy, control, parent -> ledger: struct gvm_m_append, then one JSON line without newline; with
-     * GVM_APPEND_NO_WAIT one or more, a newline between them.
-     * Answer APPENDED struct gvm_m_appended once durable (or, with GVM_APPEND_NO_WAIT, never).
-     * control -> client: the same as answer to NOTE. */
+    /* proxy, control, parent -> ledger: struct gvm_m_append, then one JSON line without newline;
+     * with GVM_APPEND_NO_WAIT one or more, a newline between them. Answer APPENDED struct
+     * gvm_m_appended once durable (or, with GVM_APPEND_NO_WAIT, never). control -> client: the same
+     * as answer to NOTE. */
     GVM_MSG_APPEND,
     GVM_MSG_APPENDED,
     /* ledger -> proxy, control, parent: struct gvm_m_gate: the log went bad or well again */
@@ -80,7 +83,8 @@ enum gvm_msg_type {
     GVM_MSG_CRED_HEADERS,
 
     /* control -> keys: JSON {"run":R,"agent":A,"sealed":BASE64 or null}; answer CA_CERT JSON
-     * {"pem":TEXT,"sealed":BASE64,"log_key":VERIFIER_KEY_TEXT}. With "sealed" the same CA comes back. */
+     * {"pem":TEXT,"sealed":BASE64,"log_key":VERIFIER_KEY_TEXT}. With "sealed" the same CA comes
+     * back. */
     GVM_MSG_CA,
     GVM_MSG_CA_CERT,
     /* control -> keys: JSON {"run":R}; forget that CA; answer OK */
@@ -91,30 +95,34 @@ enum gvm_msg_type {
      * DNS TCP v6 (all bound inside the sandbox). Answer OK | FAILED. Same run again: replaced. */
     GVM_MSG_RUN_ADD,
     /* control -> proxy: JSON {"run"}; close its listeners and connections, record what is open;
-     * answer RUN_STATS JSON {"connections","requests","denied","bytes_out","bytes_in"} after the last
-     * outcome of the run is durable */
+     * answer RUN_STATS JSON {"connections","requests","denied","bytes_out","bytes_in"} after the
+     * last outcome of the run is durable */
     GVM_MSG_RUN_END,
     GVM_MSG_RUN_STATS,
 
-    /* proxy -> control: JSON {"ask":N,"run","agent","rule","method","url","host","digest","excerpt",
+    /* proxy -> control: JSON
+     * {"ask":N,"run","agent","rule","method","url","host","digest","excerpt",
      * "reason","expires_ms"}; a request is held */
     GVM_MSG_ASK,
     /* proxy -> control: JSON {"ask":N,"why"}; the held request is gone (client left, timeout) */
     GVM_MSG_ASK_GONE,
-    /* control -> proxy: JSON {"ask":N,"allow":bool,"who","how","scope":"once|run|for","until_ns"} */
+    /* control -> proxy: JSON {"ask":N,"allow":bool,"who","how","scope":"once|run|for","until_ns"}
+     */
     GVM_MSG_ANSWER,
 
     /* client -> control: JSON {"run":ID,"agent","command":[...],"workspace","config":PATH or null,
      * "watch":bool,"mode":"sandbox|cooperative","default":TEXT|null,"no_intercept":[..],"sealed":..|null}
-     * + 6 fds as RUN_ADD. Answer RUN_READY JSON {"run","pem","sealed","policy_hash","config"} | FAILED.
-     * The run lives until RUN_FINISH or until this connection closes. */
+     * + 6 fds as RUN_ADD. Answer RUN_READY JSON {"run","pem","sealed","policy_hash","config"} |
+     * FAILED. The run lives until RUN_FINISH or until this connection closes. */
     GVM_MSG_RUN_REGISTER,
     GVM_MSG_RUN_READY,
-    /* client -> control: JSON {"exit":N,"signal":N,"changes":{...}}; answer RUN_DONE JSON (stats) */
+    /* client -> control: JSON {"exit":N,"signal":N,"changes":{...}}; answer RUN_DONE JSON (stats)
+     */
     GVM_MSG_RUN_FINISH,
     GVM_MSG_RUN_DONE,
-    /* client -> control: JSON one ledger event {"kind":"fs.commit"|"fs.discard"|"fs.change"|...,...};
-     * control checks the kind, adds the common fields and appends; answer APPENDED */
+    /* client -> control: JSON one ledger event
+     * {"kind":"fs.commit"|"fs.discard"|"fs.change"|...,...}; control checks the kind, adds the
+     * common fields and appends; answer APPENDED */
     GVM_MSG_NOTE,
     /* client -> control: empty; answer INFO JSON (status) */
     GVM_MSG_CLIENT_STATUS,
@@ -125,8 +133,9 @@ enum gvm_msg_type {
     GVM_MSG_CLIENT_RELOAD,
     /* client -> control: empty; answer INFO JSON {"pending":[ASK objects with "id","run",...]} */
     GVM_MSG_APPROVALS,
-    /* client -> control: JSON {"id":TEXT,"allow":bool,"for":"once"|"run"|MILLISECONDS,"reason":TEXT};
-     * answer OK | FAILED ENOENT (unknown, answered or gone) */
+    /* client -> control: JSON
+     * {"id":TEXT,"allow":bool,"for":"once"|"run"|MILLISECONDS,"reason":TEXT}; answer OK | FAILED
+     * ENOENT (unknown, answered or gone) */
     GVM_MSG_DECIDE,
     /* client -> control: empty; from now on APPROVAL_NEWS frames arrive */
     GVM_MSG_SUBSCRIBE,

@@ -9,16 +9,18 @@
 
 #include "ipc/ipc.h"
 
-#define BACKLOG 128
+#define BACKLOG         128
 #define CONNECT_SECONDS 5
 
 int gvm_ipc_pair(int ret_fds[2])
 {
-    return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ret_fds) < 0 ? -errno : 0;
+    return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ret_fds) < 0
+               ? -errno
+               : 0;
 }
 
-/* Fills an address for `path`. sun_path holds 107 bytes; a longer path is named through a descriptor
- * of its directory, which the caller closes after use (*ret_dir, -1 when not needed). */
+/* Fills an address for `path`. sun_path holds 107 bytes; a longer path is named through a
+ * descriptor of its directory, which the caller closes after use (*ret_dir, -1 when not needed). */
 static int address(const char *path, struct sockaddr_un *sa, int *ret_dir, struct gvm_err *err)
 {
     *sa = (struct sockaddr_un){.sun_family = AF_UNIX};
@@ -49,7 +51,8 @@ static int clear_way(const char *path, struct gvm_err *err)
         return errno == ENOENT ? 0 : gvm_err_sys(err, errno, "cannot look at %s", path);
     if (!S_ISSOCK(st.st_mode))
         return gvm_err_set(err, EEXIST, "%s exists and is not a socket; remove it", path);
-    return unlink(path) < 0 && errno != ENOENT ? gvm_err_sys(err, errno, "cannot remove %s", path) : 0;
+    return unlink(path) < 0 && errno != ENOENT ? gvm_err_sys(err, errno, "cannot remove %s", path)
+                                               : 0;
 }
 
 int gvm_ipc_listen(const char *path, int *ret_fd, struct gvm_err *err)

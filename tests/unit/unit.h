@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#define assert_str(got, want) /* a struct gvm_str against a literal */                            \
+#define assert_str(got, want) /* a struct gvm_str against a literal */                             \
     do {                                                                                           \
         struct gvm_str got_ = (got);                                                               \
         assert_int_equal(got_.n, strlen(want));                                                    \
@@ -18,8 +18,8 @@
     } while (0)
 
 /* Define UNIT_FAIL_ALLOC before including this in ONE file of a program: malloc, calloc and realloc
- * then fail at the unit_fail_at-th call from when it was set (0 = never). Not under AddressSanitizer,
- * which has its own allocator: unit_can_fail says so. */
+ * then fail at the unit_fail_at-th call from when it was set (0 = never). Not under
+ * AddressSanitizer, which has its own allocator: unit_can_fail says so. */
 #ifdef UNIT_FAIL_ALLOC
 #if defined(__SANITIZE_ADDRESS__)
 #define UNIT_ASAN 1

@@ -1,5 +1,6 @@
 /* Each case forks: the child confines itself for good, tries one thing and tells by exit code; a
- * forbidden system call shows as death by SIGSYS. Every refusal stands beside what must still work. */
+ * forbidden system call shows as death by SIGSYS. Every refusal stands beside what must still work.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -31,7 +32,8 @@
 
 typedef int (*body)(void *arg);
 
-/* Exit code of `fn` run under `spec` in a child; 99 when confinement failed; KILLED + signal - SIGSYS. */
+/* Exit code of `fn` run under `spec` in a child; 99 when confinement failed; KILLED + signal -
+ * SIGSYS. */
 static int under(struct gvm_confine_spec spec, body fn, void *arg)
 {
     fflush(NULL);
@@ -99,7 +101,8 @@ static int try_open(void *arg)
 
 static int try_wx(void *arg)
 {
-    void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *p =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return p == MAP_FAILED ? errno : 0;
 }
 
@@ -146,7 +149,8 @@ static int try_thread(void *arg)
 
 static int try_new_user(void *arg)
 {
-    return (int)syscall(SYS_clone, CLONE_VM | CLONE_THREAD | CLONE_SIGHAND | CLONE_NEWUSER, 0, 0, 0, 0);
+    return (int)syscall(SYS_clone, CLONE_VM | CLONE_THREAD | CLONE_SIGHAND | CLONE_NEWUSER, 0, 0, 0,
+                        0);
 }
 
 static int try_epoll(void *arg)
@@ -167,8 +171,8 @@ static void base_forbids(void **state)
 {
     if (CONFINE_SANITIZED)
         return; /* its doors are open for the sanitizer */
-    static const body bodies[] = {try_exec, try_fork, try_kill_parent, try_prctl, try_setrlimit,
-                                  try_epoll, try_thread};
+    static const body bodies[] = {try_exec,      try_fork,  try_kill_parent, try_prctl,
+                                  try_setrlimit, try_epoll, try_thread};
     for (size_t i = 0; i < sizeof bodies / sizeof *bodies - 1; i++)
         assert_int_equal(under(base, bodies[i], NULL), KILLED);
     assert_int_equal(under(base, try_abort, NULL), KILLED + SIGABRT - SIGSYS);
@@ -272,7 +276,10 @@ static void landlock_keeps_to_the_directories(void **state)
     int rw = temp_dir(rw_path), ro = temp_dir(ro_path);
     assert_int_equal(make_file(ro, "there"), 0);
     struct gvm_confine_spec s = {.lists = GVM_CONFINE_BASE | GVM_CONFINE_FILES,
-                                 .dirs_rw = &rw, .ndirs_rw = 1, .dirs_ro = &ro, .ndirs_ro = 1};
+                                 .dirs_rw = &rw,
+                                 .ndirs_rw = 1,
+                                 .dirs_ro = &ro,
+                                 .ndirs_ro = 1};
     assert_int_equal(under(s, try_make, &rw), 0);
     assert_int_equal(under(s, try_list, &rw), 0);
     assert_int_equal(under(s, try_list, &ro), 0);
@@ -366,9 +373,12 @@ static int state_left(void *arg)
     if (n <= 0)
         return 90;
     static const char *const wanted[] = {
-        "NoNewPrivs:\t1",           "Seccomp:\t2",
-        "CapInh:\t0000000000000000", "CapPrm:\t0000000000000000",
-        "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000",
+        "NoNewPrivs:\t1",
+        "Seccomp:\t2",
+        "CapInh:\t0000000000000000",
+        "CapPrm:\t0000000000000000",
+        "CapEff:\t0000000000000000",
+        "CapBnd:\t0000000000000000",
         "CapAmb:\t0000000000000000",
     };
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
@@ -392,7 +402,8 @@ static void process_state_as_the_kernel_sees_it(void **state)
     if (pid == 0) {
         int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
         struct gvm_err err = {0};
-        struct gvm_confine_spec s = {.name = "gvmd-test", .lists = GVM_CONFINE_BASE | GVM_CONFINE_FILES};
+        struct gvm_confine_spec s = {.name = "gvmd-test",
+                                     .lists = GVM_CONFINE_BASE | GVM_CONFINE_FILES};
         _exit(fd < 0 || gvm_confine(&s, &err) < 0 ? 99 : open_status_then(&fd));
     }
     int status;

@@ -1,5 +1,5 @@
-/* The real control process, confined, between a parent, a proxy, a keys and a ledger process that the
- * test plays itself. */
+/* The real control process, confined, between a parent, a proxy, a keys and a ledger process that
+ * the test plays itself. */
 #include "../unit.h"
 
 #include <errno.h>
@@ -58,7 +58,8 @@ static const struct gvm_json *want(struct gvm_chan *c, enum gvm_msg_type type)
 static void quiet(struct gvm_chan *c)
 {
     if (receive(c, 60))
-        fail_msg("%s came uncalled for: %.*s", gvm_msg_row(m.type)->name, GVM_STR_ARG(gvm_msg_str(&m)));
+        fail_msg("%s came uncalled for: %.*s", gvm_msg_row(m.type)->name,
+                 GVM_STR_ARG(gvm_msg_str(&m)));
 }
 
 static void say(struct gvm_chan *c, enum gvm_msg_type type, uint64_t id, const char *text)
@@ -150,11 +151,13 @@ static void send_register(struct gvm_chan *c, uint64_t id, const char *json, uns
 
 #define RUN "20261124T000000-abc123"
 #define REGISTER                                                                                   \
-    "{\"run\":\"" RUN "\",\"agent\":\"bot\",\"command\":[\"sh\",\"-c\",\"a\\nb\"],\"workspace\":\"/w\","    \
-    "\"config\":null,\"watch\":true,\"mode\":\"sandbox\",\"default\":\"deny\",\"no_intercept\":[\"x.test\"],"   \
+    "{\"run\":\"" RUN                                                                              \
+    "\",\"agent\":\"bot\",\"command\":[\"sh\",\"-c\",\"a\\nb\"],\"workspace\":\"/w\","             \
+    "\"config\":null,\"watch\":true,\"mode\":\"sandbox\",\"default\":\"deny\",\"no_intercept\":["  \
+    "\"x.test\"],"                                                                                 \
     "\"sealed\":null}"
 #define POLICY "{\"policy\":3,\"hash\":\"aa\",\"config\":\"/c\",\"rules\":1}"
-#define CA "{\"pem\":\"PEM\",\"sealed\":\"SEAL\",\"log_key\":\"LK\"}"
+#define CA     "{\"pem\":\"PEM\",\"sealed\":\"SEAL\",\"log_key\":\"LK\"}"
 
 static void go_live(struct gvm_chan *c)
 {
@@ -204,7 +207,8 @@ static void a_run_from_start_to_end(void **state)
 
     say(c, GVM_MSG_RUN_FINISH, 6, "{\"exit\":3,\"signal\":0,\"changes\":{\"created\":2}}");
     want(proxy, GVM_MSG_RUN_END);
-    say(proxy, GVM_MSG_RUN_STATS, m.id, "{\"connections\":1,\"requests\":2,\"denied\":0,\"bytes_out\":10,\"bytes_in\":20}");
+    say(proxy, GVM_MSG_RUN_STATS, m.id,
+        "{\"connections\":1,\"requests\":2,\"denied\":0,\"bytes_out\":10,\"bytes_in\":20}");
     v = want(ledger, GVM_MSG_APPEND);
     assert_string_equal(gvm_json_text(v, "kind", ""), "run.end");
     assert_int_equal(gvm_json_int(v, "exit", 0), 3);
@@ -255,13 +259,23 @@ static void registrations_that_are_refused(void **state)
         const char *json;
         unsigned nfds;
     } bad[] = {
-        {REGISTER, 5}, {REGISTER, 0}, {"[]", 6}, {"{}", 6}, {"{\"run\":1}", 6}, {"{\"run\":\"../x\"}", 6},
-        {"{\"run\":\"-a\"}", 6}, {"{\"run\":\"a\",\"run\":\"b\"}", 6},
-        {"{\"run\":\"123456789012345678901234567890123\"}", 6}, {"{\"run\":\"a\",\"agent\":\"a b\"}", 6},
+        {REGISTER, 5},
+        {REGISTER, 0},
+        {"[]", 6},
+        {"{}", 6},
+        {"{\"run\":1}", 6},
+        {"{\"run\":\"../x\"}", 6},
+        {"{\"run\":\"-a\"}", 6},
+        {"{\"run\":\"a\",\"run\":\"b\"}", 6},
+        {"{\"run\":\"123456789012345678901234567890123\"}", 6},
+        {"{\"run\":\"a\",\"agent\":\"a b\"}", 6},
         {"{\"run\":\"a\",\"agent\":\"a\\u0000b\\n\"}", 6} /* not text: the default name stands */,
-        {"{\"run\":\"a\",\"agent\":\"*\"}", 6}, {"{\"run\":\"a\",\"config\":\"relative\"}", 6},
-        {"{\"run\":\"a\",\"command\":\"sh\"}", 6}, {"{\"run\":\"a\",\"command\":[1]}", 6},
-        {"{\"run\":\"a\",\"no_intercept\":[\"a\",{}]}", 6}, {"{\"run\":\"a\",\"workspace\":7}", 6},
+        {"{\"run\":\"a\",\"agent\":\"*\"}", 6},
+        {"{\"run\":\"a\",\"config\":\"relative\"}", 6},
+        {"{\"run\":\"a\",\"command\":\"sh\"}", 6},
+        {"{\"run\":\"a\",\"command\":[1]}", 6},
+        {"{\"run\":\"a\",\"no_intercept\":[\"a\",{}]}", 6},
+        {"{\"run\":\"a\",\"workspace\":7}", 6},
         {"{\"run\":\"a\"", 6},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -297,7 +311,8 @@ static void a_step_that_fails_undoes_the_others(void **state)
     want(keys, GVM_MSG_CA);
     say(keys, GVM_MSG_CA_CERT, m.id, CA);
     want(parent, GVM_MSG_POLICY_LOAD);
-    assert_int_equal(gvm_chan_send(parent, GVM_MSG_FAILED, m.id, &no, sizeof no.f + 16, NULL, 0), 0);
+    assert_int_equal(gvm_chan_send(parent, GVM_MSG_FAILED, m.id, &no, sizeof no.f + 16, NULL, 0),
+                     0);
     want(c, GVM_MSG_FAILED);
     assert_true(memmem(m.data, m.len, "gvm.toml:3:1: no", 16));
     want(keys, GVM_MSG_CA_DROP);
@@ -391,8 +406,10 @@ static void a_run_that_comes_back_keeps_its_ca(void **state)
 
 /* ---- approvals ---- */
 
-#define ASK(n) "{\"ask\":" #n ",\"run\":\"r1\",\"agent\":\"bot\",\"rule\":\"pay\",\"method\":\"POST\",\"id\":\"evil\","  \
-               "\"url\":\"https://x/\\u001b[2J\",\"expires_ms\":1000}"
+#define ASK(n)                                                                                     \
+    "{\"ask\":" #n                                                                                 \
+    ",\"run\":\"r1\",\"agent\":\"bot\",\"rule\":\"pay\",\"method\":\"POST\",\"id\":\"evil\","      \
+    "\"url\":\"https://x/\\u001b[2J\",\"expires_ms\":1000}"
 
 static void decide(struct gvm_chan *c, uint64_t id, const char *json)
 {
@@ -429,7 +446,8 @@ static void an_approval_is_recorded_before_it_counts(void **state)
     assert_true(gvm_json_bool(v, "allow", false));
     uint64_t append = m.id;
     quiet(proxy);
-    decide(c, 4, "{\"id\":\"a1\",\"allow\":false}"); /* while the first is on its way: exactly one wins */
+    decide(c, 4,
+           "{\"id\":\"a1\",\"allow\":false}"); /* while the first is on its way: exactly one wins */
     refused(c, ENOENT);
     m.id = append;
     appended(0);
@@ -480,19 +498,27 @@ static void answers_that_are_refused(void **state)
         const char *json;
         int code;
     } bad[] = {
-        {"{\"id\":\"a2\",\"allow\":true}", ENOENT}, {"{\"id\":\"1\",\"allow\":true}", ENOENT},
-        {"{\"id\":\"a01\",\"allow\":true}", ENOENT}, {"{\"id\":\"a1 \",\"allow\":true}", ENOENT},
-        {"{\"id\":\"a1\\u0000\",\"allow\":true}", ENOENT}, {"{\"id\":\"\\n\",\"allow\":true}", ENOENT},
-        {"{\"id\":1,\"allow\":true}", ENOENT}, {"{\"allow\":true}", ENOENT},
+        {"{\"id\":\"a2\",\"allow\":true}", ENOENT},
+        {"{\"id\":\"1\",\"allow\":true}", ENOENT},
+        {"{\"id\":\"a01\",\"allow\":true}", ENOENT},
+        {"{\"id\":\"a1 \",\"allow\":true}", ENOENT},
+        {"{\"id\":\"a1\\u0000\",\"allow\":true}", ENOENT},
+        {"{\"id\":\"\\n\",\"allow\":true}", ENOENT},
+        {"{\"id\":1,\"allow\":true}", ENOENT},
+        {"{\"allow\":true}", ENOENT},
         {"{\"id\":\"a18446744073709551617\",\"allow\":true}", ENOENT},
-        {"{\"id\":\"a1\"}", EINVAL}, {"{\"id\":\"a1\",\"allow\":\"true\"}", EINVAL},
-        {"{\"id\":\"a1\",\"allow\":1}", EINVAL}, {"{\"id\":\"a1\",\"allow\":null}", EINVAL},
+        {"{\"id\":\"a1\"}", EINVAL},
+        {"{\"id\":\"a1\",\"allow\":\"true\"}", EINVAL},
+        {"{\"id\":\"a1\",\"allow\":1}", EINVAL},
+        {"{\"id\":\"a1\",\"allow\":null}", EINVAL},
         {"{\"id\":\"a1\",\"allow\":true,\"for\":\"ever\"}", EINVAL},
         {"{\"id\":\"a1\",\"allow\":true,\"for\":-5}", EINVAL},
         {"{\"id\":\"a1\",\"allow\":true,\"for\":99999999999999}", EINVAL},
         {"{\"id\":\"a1\",\"allow\":true,\"for\":1.5}", EINVAL},
-        {"{\"id\":\"a1\",\"allow\":true,\"for\":[]}", EINVAL}, {"{\"id\":\"a1\",\"allow\":true,\"allow\":false}", EEXIST},
-        {"allow", EINVAL}, {"[]", EINVAL},
+        {"{\"id\":\"a1\",\"allow\":true,\"for\":[]}", EINVAL},
+        {"{\"id\":\"a1\",\"allow\":true,\"allow\":false}", EEXIST},
+        {"allow", EINVAL},
+        {"[]", EINVAL},
     };
     struct gvm_chan *c = client();
     say(proxy, GVM_MSG_ASK, 0, ASK(1));
@@ -503,7 +529,8 @@ static void answers_that_are_refused(void **state)
     }
     quiet(proxy);
     quiet(ledger);
-    decide(c, 2, "{\"id\":\"a1\",\"allow\":true,\"for\":60000,\"unknown\":1}"); /* beside them, one that counts */
+    decide(c, 2, "{\"id\":\"a1\",\"allow\":true,\"for\":60000,\"unknown\":1}"); /* beside them, one
+                                                                                   that counts */
     want(ledger, GVM_MSG_APPEND);
     appended(0);
     const struct gvm_json *v = want(proxy, GVM_MSG_ANSWER);
@@ -563,7 +590,8 @@ static void notes_keep_to_their_kinds(void **state)
 {
     struct gvm_chan *c = client();
     say(c, GVM_MSG_NOTE, 1,
-        "{\"kind\":\"fs.commit\",\"run\":\"r1\",\"agent\":\"bot\",\"v\":9,\"t\":\"never\",\n\"paths\":[{\"path\":\"a\\nb\"}]}");
+        "{\"kind\":\"fs.commit\",\"run\":\"r1\",\"agent\":\"bot\",\"v\":9,\"t\":\"never\","
+        "\n\"paths\":[{\"path\":\"a\\nb\"}]}");
     const struct gvm_json *v = want(ledger, GVM_MSG_APPEND);
     assert_int_equal(gvm_json_int(v, "v", 0), 1);
     assert_string_not_equal(gvm_json_text(v, "t", "never"), "never");
@@ -572,9 +600,14 @@ static void notes_keep_to_their_kinds(void **state)
     appended(0);
     want(c, GVM_MSG_APPENDED);
     static const char *const bad[] = {
-        "{\"kind\":\"http.decision\",\"run\":\"r1\"}", "{\"kind\":\"approval\",\"run\":\"r1\"}",
-        "{\"kind\":\"fs.\",\"run\":\"r1\"}", "{\"kind\":\"fs.A\",\"run\":\"r1\"}", "{\"kind\":1,\"run\":\"r1\"}",
-        "{\"run\":\"r1\"}", "{\"kind\":\"fs.commit\"}", "{\"kind\":\"fs.commit\",\"run\":\"a b\"}",
+        "{\"kind\":\"http.decision\",\"run\":\"r1\"}",
+        "{\"kind\":\"approval\",\"run\":\"r1\"}",
+        "{\"kind\":\"fs.\",\"run\":\"r1\"}",
+        "{\"kind\":\"fs.A\",\"run\":\"r1\"}",
+        "{\"kind\":1,\"run\":\"r1\"}",
+        "{\"run\":\"r1\"}",
+        "{\"kind\":\"fs.commit\"}",
+        "{\"kind\":\"fs.commit\",\"run\":\"a b\"}",
         "{\"kind\":\"run.end\",\"run\":\"r1\"}",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -586,7 +619,8 @@ static void notes_keep_to_their_kinds(void **state)
     /* The launcher speaks for its own run only. */
     c = client();
     go_live(c);
-    say(c, GVM_MSG_NOTE, 3, "{\"kind\":\"fs.change\",\"run\":\"other\",\"agent\":\"other\",\"created\":1}");
+    say(c, GVM_MSG_NOTE, 3,
+        "{\"kind\":\"fs.change\",\"run\":\"other\",\"agent\":\"other\",\"created\":1}");
     v = want(ledger, GVM_MSG_APPEND);
     assert_string_equal(gvm_json_text(v, "run", ""), RUN);
     assert_string_equal(gvm_json_text(v, "agent", ""), "bot");
@@ -599,7 +633,8 @@ static void status_stop_and_reload(void **state)
     go_live(run);
     say(c, GVM_MSG_CLIENT_STATUS, 1, "");
     want(parent, GVM_MSG_STATUS);
-    say(parent, GVM_MSG_STATUS_INFO, m.id, "{\"pid\":12,\"children\":[{\"role\":\"proxy\",\"pid\":13}]}");
+    say(parent, GVM_MSG_STATUS_INFO, m.id,
+        "{\"pid\":12,\"children\":[{\"role\":\"proxy\",\"pid\":13}]}");
     const struct gvm_json *v = want(c, GVM_MSG_INFO);
     assert_int_equal(gvm_json_int(v, "pid", 0), 12);
     assert_string_equal(gvm_json_text(gvm_json_get(v, "runs")->child, "run", ""), RUN);
@@ -608,7 +643,8 @@ static void status_stop_and_reload(void **state)
     v = want(parent, GVM_MSG_POLICY_RELOAD);
     assert_str(gvm_json_get(v, "in_use")->raw, "[3]");
     say(parent, GVM_MSG_POLICY_INFO, m.id,
-        "{\"policy\":3,\"hash\":\"bb\",\"config\":\"/c\",\"rules\":1,\"policies\":[{\"policy\":3,\"hash\":\"bb\"}]}");
+        "{\"policy\":3,\"hash\":\"bb\",\"config\":\"/"
+        "c\",\"rules\":1,\"policies\":[{\"policy\":3,\"hash\":\"bb\"}]}");
     want(c, GVM_MSG_INFO);
     gvm_chan_free(proxy); /* a new proxy hears the new hash */
     proxy = peer(GVM_ROLE_PROXY);
@@ -631,7 +667,8 @@ static void clients_that_break_the_protocol_are_dropped(void **state)
     assert_false(receive(c, 1000));
     gvm_chan_free(c);
     c = client();
-    struct gvm_frame f = {.type = GVM_MSG_SHUTDOWN}; /* control's to the parent, not a client's to control */
+    struct gvm_frame f = {
+        .type = GVM_MSG_SHUTDOWN}; /* control's to the parent, not a client's to control */
     assert_int_equal(send(gvm_chan_fd(c), &f, sizeof f, 0), sizeof f);
     assert_false(receive(c, 1000));
     gvm_chan_free(c);

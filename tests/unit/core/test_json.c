@@ -26,9 +26,27 @@ static int verdict(const char *text)
 static void accepts_all_of_rfc8259(void **state)
 {
     static const char *const good[] = {
-        "0", "-0", "-1.5e+10", "1E-2", "0.0", "123456789012345678901234567890", "true", "false", "null",
-        "\"\"", "\"\\u0000\"", "\"\\ud83d\\ude00\"", "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\x7f\"", "[]", "{}",
-        " [ 1 , 2 ] ", "\t{\r\n\"a\" : [ { } ] }\n", "{\"\":\"\"}", "\"\xf4\x8f\xbf\xbf\"", "[[[[]]]]",
+        "0",
+        "-0",
+        "-1.5e+10",
+        "1E-2",
+        "0.0",
+        "123456789012345678901234567890",
+        "true",
+        "false",
+        "null",
+        "\"\"",
+        "\"\\u0000\"",
+        "\"\\ud83d\\ude00\"",
+        "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"",
+        "\"\x7f\"",
+        "[]",
+        "{}",
+        " [ 1 , 2 ] ",
+        "\t{\r\n\"a\" : [ { } ] }\n",
+        "{\"\":\"\"}",
+        "\"\xf4\x8f\xbf\xbf\"",
+        "[[[[]]]]",
         "{\"a\":1,\"A\":2}",
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
@@ -38,13 +56,73 @@ static void accepts_all_of_rfc8259(void **state)
 static void refuses_everything_else(void **state)
 {
     static const char *const bad[] = {
-        "", " ", "[", "]", "{", "}", "[1,]", "[,1]", "[1 2]", "{,}", "{\"a\"}", "{\"a\":}", "{\"a\":1,}",
-        "{a:1}", "{\"a\" 1}", "{1:1}", "{\"a\":1 \"b\":2}", "[1]]", "[1] x", "1 2", "nul", "nulll", "True",
-        "TRUE", "01", "-", "-01", "+1", "1.", ".5", "1e", "1e+", "0x1", "1_0", "NaN", "Infinity", "'a'",
-        "\"", "\"a", "\"\\\"", "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"", "\"\\ud800\"", "\"\\udc00\"",
-        "\"\\ud800\\u0041\"", "\"\\ud800x\"", "\"\x01\"", "\"\n\"", "\"\t\"", "\"\xff\"", "\"\xc0\x80\"",
-        "\"\xed\xa0\x80\"", "// c\n1", "/* c */ 1", "[1}", "{\"a\":1]", "\xef\xbb\xbf[]", "[\"a\":1]", "[1:2]",
-        "\v1", "\f[]", "[1],", "{\"a\":1}{}", "truefalse", "[true false]", "\"a\"\"b\"",
+        "",
+        " ",
+        "[",
+        "]",
+        "{",
+        "}",
+        "[1,]",
+        "[,1]",
+        "[1 2]",
+        "{,}",
+        "{\"a\"}",
+        "{\"a\":}",
+        "{\"a\":1,}",
+        "{a:1}",
+        "{\"a\" 1}",
+        "{1:1}",
+        "{\"a\":1 \"b\":2}",
+        "[1]]",
+        "[1] x",
+        "1 2",
+        "nul",
+        "nulll",
+        "True",
+        "TRUE",
+        "01",
+        "-",
+        "-01",
+        "+1",
+        "1.",
+        ".5",
+        "1e",
+        "1e+",
+        "0x1",
+        "1_0",
+        "NaN",
+        "Infinity",
+        "'a'",
+        "\"",
+        "\"a",
+        "\"\\\"",
+        "\"\\x\"",
+        "\"\\u12\"",
+        "\"\\u12g4\"",
+        "\"\\ud800\"",
+        "\"\\udc00\"",
+        "\"\\ud800\\u0041\"",
+        "\"\\ud800x\"",
+        "\"\x01\"",
+        "\"\n\"",
+        "\"\t\"",
+        "\"\xff\"",
+        "\"\xc0\x80\"",
+        "\"\xed\xa0\x80\"",
+        "// c\n1",
+        "/* c */ 1",
+        "[1}",
+        "{\"a\":1]",
+        "\xef\xbb\xbf[]",
+        "[\"a\":1]",
+        "[1:2]",
+        "\v1",
+        "\f[]",
+        "[1],",
+        "{\"a\":1}{}",
+        "truefalse",
+        "[true false]",
+        "\"a\"\"b\"",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         if (verdict(bad[i]) != -EINVAL)
@@ -112,8 +190,8 @@ static void offsets_point_at_the_source(void **state)
         size_t off;
         const char *raw;
     } want[] = {
-        {GVM_JSON_OBJECT, 1, "{"}, {GVM_JSON_KEY, 2, "k"}, {GVM_JSON_ARRAY, 7, "["},
-        {GVM_JSON_STRING, 8, "v"}, {GVM_JSON_NUMBER, 13, "12"}, {GVM_JSON_ARRAY_END, 15, "]"},
+        {GVM_JSON_OBJECT, 1, "{"},      {GVM_JSON_KEY, 2, "k"},      {GVM_JSON_ARRAY, 7, "["},
+        {GVM_JSON_STRING, 8, "v"},      {GVM_JSON_NUMBER, 13, "12"}, {GVM_JSON_ARRAY_END, 15, "]"},
         {GVM_JSON_OBJECT_END, 16, "}"}, {GVM_JSON_END, 18, ""},
     };
     struct gvm_json_reader r;
@@ -131,9 +209,11 @@ static void values_by_key(void **state)
 {
     struct gvm_arena *a;
     struct gvm_json *v;
-    const char *text = "{\"s\":\"a\\n\\u00e9\",\"n\":-42,\"max\":9223372036854775807,\"min\":-9223372036854775808,"
-                       "\"over\":9223372036854775808,\"f\":1.5,\"t\":true,\"z\":\"a\\u0000b\",\"o\":{ \"x\" : [1,2] },"
-                       "\"u\\u0041\":null}";
+    const char *text =
+        "{\"s\":\"a\\n\\u00e9\",\"n\":-42,\"max\":9223372036854775807,\"min\":-9223372036854775808,"
+        "\"over\":9223372036854775808,\"f\":1.5,\"t\":true,\"z\":\"a\\u0000b\",\"o\":{ \"x\" : "
+        "[1,2] },"
+        "\"u\\u0041\":null}";
     assert_int_equal(parse(gvm_str(text), &v, &a), 0);
     assert_string_equal(gvm_json_text(v, "s", "?"), "a\n\xc3\xa9");
     assert_string_equal(gvm_json_text(v, "n", "?"), "?");
@@ -197,7 +277,8 @@ static void writer_escapes(void **state)
         "{\"bytes\":\"\\u0000\\u0001\\u001f\\\"\\\\\\b\\f\\n\\r\\t\\u007f/\",\"c1\":\"\\u009b\","
         "\"lines\":\"\\u2028\\u2029\",\"bad\":\"a\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdz"
         "\xef\xbf\xbd\xef\xbf\xbd\",\"ok\":\"\xc3\xa9\xf0\x9f\x98\x80\",\"null\":null,"
-        "\"min\":-9223372036854775808,\"b\":false,\"list\":[18446744073709551615,{},[]],\"empty\":\"\"}");
+        "\"min\":-9223372036854775808,\"b\":false,\"list\":[18446744073709551615,{},[]],\"empty\":"
+        "\"\"}");
     assert_int_equal(verdict(gvm_buf_cstr(&b)), 0);
     gvm_buf_done(&b);
     gvm_buf_init(&b, 5);
@@ -210,10 +291,14 @@ static void writer_escapes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(accepts_all_of_rfc8259),   cmocka_unit_test(refuses_everything_else),
-        cmocka_unit_test(duplicates_in_large_objects), cmocka_unit_test(depth_is_bounded),
-        cmocka_unit_test(errors_stick),             cmocka_unit_test(offsets_point_at_the_source),
-        cmocka_unit_test(values_by_key),            cmocka_unit_test(memory_limit_is_an_error),
+        cmocka_unit_test(accepts_all_of_rfc8259),
+        cmocka_unit_test(refuses_everything_else),
+        cmocka_unit_test(duplicates_in_large_objects),
+        cmocka_unit_test(depth_is_bounded),
+        cmocka_unit_test(errors_stick),
+        cmocka_unit_test(offsets_point_at_the_source),
+        cmocka_unit_test(values_by_key),
+        cmocka_unit_test(memory_limit_is_an_error),
         cmocka_unit_test(writer_escapes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

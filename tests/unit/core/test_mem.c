@@ -225,9 +225,9 @@ static void every_allocation_may_fail(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(buffer_keeps_its_maximum), cmocka_unit_test(buffer_is_a_queue),
-        cmocka_unit_test(secret_buffer_grows),      cmocka_unit_test(arena_is_bounded_and_aligned),
-        cmocka_unit_test(map_holds_and_forgets),    cmocka_unit_test(map_keys_are_bytes),
+        cmocka_unit_test(buffer_keeps_its_maximum),  cmocka_unit_test(buffer_is_a_queue),
+        cmocka_unit_test(secret_buffer_grows),       cmocka_unit_test(arena_is_bounded_and_aligned),
+        cmocka_unit_test(map_holds_and_forgets),     cmocka_unit_test(map_keys_are_bytes),
         cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,13 +14,23 @@ static void numbers_are_strict(void **state)
         int r;
         uint64_t v;
     } rows[] = {
-        {"0", 10, 0, 0}, {"7", 10, 0, 7}, {"10", 10, 0, 10}, {"11", 10, -ERANGE, 0},
+        {"0", 10, 0, 0},
+        {"7", 10, 0, 7},
+        {"10", 10, 0, 10},
+        {"11", 10, -ERANGE, 0},
         {"18446744073709551615", UINT64_MAX, 0, UINT64_MAX},
         {"18446744073709551616", UINT64_MAX, -ERANGE, 0},
         {"99999999999999999999999", UINT64_MAX, -ERANGE, 0},
-        {"", 10, -EINVAL, 0}, {"01", 10, -EINVAL, 0}, {"00", 10, -EINVAL, 0}, {"+1", 10, -EINVAL, 0},
-        {"-1", 10, -EINVAL, 0}, {" 1", 10, -EINVAL, 0}, {"1 ", 10, -EINVAL, 0}, {"1x", 10, -EINVAL, 0},
-        {"0x1", 10, -EINVAL, 0}, {"99999999999999999999999x", 10, -EINVAL, 0},
+        {"", 10, -EINVAL, 0},
+        {"01", 10, -EINVAL, 0},
+        {"00", 10, -EINVAL, 0},
+        {"+1", 10, -EINVAL, 0},
+        {"-1", 10, -EINVAL, 0},
+        {" 1", 10, -EINVAL, 0},
+        {"1 ", 10, -EINVAL, 0},
+        {"1x", 10, -EINVAL, 0},
+        {"0x1", 10, -EINVAL, 0},
+        {"99999999999999999999999x", 10, -EINVAL, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         uint64_t v = 0;
@@ -84,9 +94,11 @@ static void globs(void **state)
         const char *pattern, *text;
         bool match;
     } rows[] = {
-        {"", "", true}, {"", "a", false}, {"*", "", true}, {"*", "abc", true}, {"a*c", "abbbc", true},
-        {"a*c", "abbb", false}, {"?", "a", true}, {"?", "", false}, {"*a*b", "xaxbxab", true},
-        {"*.x", "a.x.y", false}, {"**", "z", true}, {"a?c", "abc", true}, {"abc", "abcd", false},
+        {"", "", true},          {"", "a", false},       {"*", "", true},
+        {"*", "abc", true},      {"a*c", "abbbc", true}, {"a*c", "abbb", false},
+        {"?", "a", true},        {"?", "", false},       {"*a*b", "xaxbxab", true},
+        {"*.x", "a.x.y", false}, {"**", "z", true},      {"a?c", "abc", true},
+        {"abc", "abcd", false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         assert_int_equal(gvm_glob(gvm_str(rows[i].pattern), gvm_str(rows[i].text)), rows[i].match);
@@ -104,12 +116,29 @@ static void globs(void **state)
 
 static void utf8_as_rfc3629(void **state)
 {
-    static const char *const good[] = {"", "abc", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf",
-                                       "\xee\x80\x80", "\xef\xbf\xbf", "\xf0\x90\x80\x80",
+    static const char *const good[] = {"",
+                                       "abc",
+                                       "\xc2\x80",
+                                       "\xdf\xbf",
+                                       "\xe0\xa0\x80",
+                                       "\xed\x9f\xbf",
+                                       "\xee\x80\x80",
+                                       "\xef\xbf\xbf",
+                                       "\xf0\x90\x80\x80",
                                        "\xf4\x8f\xbf\xbf"};
-    static const char *const bad[] = {"\x80", "\xc0\x80", "\xc1\xbf", "\xc2", "\xe0\x9f\xbf", "\xed\xa0\x80",
-                                      "\xed\xbf\xbf", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80",
-                                      "\xff", "a\xe2\x82", "\xe2\x82z"};
+    static const char *const bad[] = {"\x80",
+                                      "\xc0\x80",
+                                      "\xc1\xbf",
+                                      "\xc2",
+                                      "\xe0\x9f\xbf",
+                                      "\xed\xa0\x80",
+                                      "\xed\xbf\xbf",
+                                      "\xf0\x8f\xbf\xbf",
+                                      "\xf4\x90\x80\x80",
+                                      "\xf5\x80\x80\x80",
+                                      "\xff",
+                                      "a\xe2\x82",
+                                      "\xe2\x82z"};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         assert_true(gvm_utf8_valid(gvm_str(good[i])));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
@@ -132,8 +161,13 @@ static void hex_both_ways(void **state)
 
 static void base64_of_rfc4648(void **state)
 {
-    static const char *const rows[][2] = {{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"},
-                                          {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}};
+    static const char *const rows[][2] = {{"", ""},
+                                          {"f", "Zg=="},
+                                          {"fo", "Zm8="},
+                                          {"foo", "Zm9v"},
+                                          {"foob", "Zm9vYg=="},
+                                          {"fooba", "Zm9vYmE="},
+                                          {"foobar", "Zm9vYmFy"}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char text[16], back[16];
         size_t n = 99;
@@ -143,8 +177,8 @@ static void base64_of_rfc4648(void **state)
         assert_int_equal(n, strlen(rows[i][0]));
         assert_memory_equal(back, rows[i][0], n);
     }
-    static const char *const bad[] = {"Z", "Zg", "Zg=", "Zg===", "Zh==", "Zm9=", "Zm 9v", "Zm9v\n", "=", "====",
-                                      "Zg==Zg==", "Zm-v", "Zm_v", "Z=g="};
+    static const char *const bad[] = {"Z",      "Zg", "Zg=",  "Zg===",    "Zh==", "Zm9=", "Zm 9v",
+                                      "Zm9v\n", "=",  "====", "Zg==Zg==", "Zm-v", "Zm_v", "Z=g="};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         char back[16];
         size_t n;
@@ -183,11 +217,23 @@ static void times(void **state)
     assert_int_equal(gvm_time_parse(S("2000-02-29T01:30:00.5+01:30"), &ns), 0);
     assert_true(ns == 951782400500000000);
     assert_int_equal(gvm_time_parse(S("2026-11-23t23:13:00z"), &ns), 0);
-    static const char *const bad[] = {
-        "", "2026-11-23", "2026-11-23T23:13:00", "2026-13-01T00:00:00Z", "2026-02-29T00:00:00Z",
-        "2026-00-01T00:00:00Z", "2026-01-00T00:00:00Z", "2026-01-01T24:00:00Z", "2026-01-01T00:60:00Z",
-        "2026-01-01T00:00:61Z", "2026-01-01T00:00:00.Z", "2026-01-01T00:00:00+1:00", "2026-01-01T00:00:00Zx",
-        "2026-01-01 00:00:00Z", "3000-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "2026-01-01T00:00:00+24:00"};
+    static const char *const bad[] = {"",
+                                      "2026-11-23",
+                                      "2026-11-23T23:13:00",
+                                      "2026-13-01T00:00:00Z",
+                                      "2026-02-29T00:00:00Z",
+                                      "2026-00-01T00:00:00Z",
+                                      "2026-01-00T00:00:00Z",
+                                      "2026-01-01T24:00:00Z",
+                                      "2026-01-01T00:60:00Z",
+                                      "2026-01-01T00:00:61Z",
+                                      "2026-01-01T00:00:00.Z",
+                                      "2026-01-01T00:00:00+1:00",
+                                      "2026-01-01T00:00:00Zx",
+                                      "2026-01-01 00:00:00Z",
+                                      "3000-01-01T00:00:00Z",
+                                      "0001-01-01T00:00:00Z",
+                                      "2026-01-01T00:00:00+24:00"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(gvm_time_parse(gvm_str(bad[i]), &ns), -EINVAL);
     for (int64_t t = -9000000000000000000; t < 9000000000000000000; t += 97777777777777777) {
@@ -222,10 +268,14 @@ static void errors_are_one_printable_line(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(numbers_are_strict), cmocka_unit_test(durations_and_sizes),
-        cmocka_unit_test(cutting_and_trimming), cmocka_unit_test(globs),
-        cmocka_unit_test(utf8_as_rfc3629), cmocka_unit_test(hex_both_ways),
-        cmocka_unit_test(base64_of_rfc4648), cmocka_unit_test(times),
+        cmocka_unit_test(numbers_are_strict),
+        cmocka_unit_test(durations_and_sizes),
+        cmocka_unit_test(cutting_and_trimming),
+        cmocka_unit_test(globs),
+        cmocka_unit_test(utf8_as_rfc3629),
+        cmocka_unit_test(hex_both_ways),
+        cmocka_unit_test(base64_of_rfc4648),
+        cmocka_unit_test(times),
         cmocka_unit_test(errors_are_one_printable_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

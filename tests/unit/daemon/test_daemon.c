@@ -1,5 +1,5 @@
-/* gvmd whole: this program is gvmd too, when called with arguments, so the parent's children are real
- * and confined. Each test has runtime, state and configuration of its own. */
+/* gvmd whole: this program is gvmd too, when called with arguments, so the parent's children are
+ * real and confined. Each test has runtime, state and configuration of its own. */
 #include "../unit.h"
 
 #include <arpa/inet.h>
@@ -125,11 +125,13 @@ static struct gvm_chan *client(void)
 }
 
 /* Asks and parses the answer; NULL when it failed (`err` says why). */
-static const struct gvm_json *ask(struct gvm_chan *c, enum gvm_msg_type type, const char *json, const int *fds)
+static const struct gvm_json *ask(struct gvm_chan *c, enum gvm_msg_type type, const char *json,
+                                  const int *fds)
 {
     gvm_msg_done(&m);
     err = (struct gvm_err){0};
-    if (gvm_chan_call(c, type, json, strlen(json), fds, fds ? 6 : 0, 20000, NULL, NULL, &m, &err) < 0)
+    if (gvm_chan_call(c, type, json, strlen(json), fds, fds ? 6 : 0, 20000, NULL, NULL, &m, &err) <
+        0)
         return NULL;
     struct gvm_json *v = NULL;
     if (m.len) { /* a copy: the answer must outlive its channel */
@@ -183,7 +185,8 @@ static unsigned entries(const char *kind, const struct gvm_json **ret)
     return n;
 }
 
-#define RULE(host) "[[rules]]\nmethod = \"GET\"\npattern = \"" host "/**\"\ndecision = { type = \"Allow\" }\n"
+#define RULE(host)                                                                                 \
+    "[[rules]]\nmethod = \"GET\"\npattern = \"" host "/**\"\ndecision = { type = \"Allow\" }\n"
 
 /* ---- */
 
@@ -347,8 +350,9 @@ static void reload_is_all_or_nothing(void **state)
 
 static void listeners(int fds[6])
 {
-    static const int kinds[6][2] = {{AF_INET, SOCK_STREAM}, {AF_INET6, SOCK_STREAM}, {AF_INET, SOCK_DGRAM},
-                                    {AF_INET6, SOCK_DGRAM}, {AF_INET, SOCK_STREAM},  {AF_INET6, SOCK_STREAM}};
+    static const int kinds[6][2] = {{AF_INET, SOCK_STREAM}, {AF_INET6, SOCK_STREAM},
+                                    {AF_INET, SOCK_DGRAM},  {AF_INET6, SOCK_DGRAM},
+                                    {AF_INET, SOCK_STREAM}, {AF_INET6, SOCK_STREAM}};
     for (int i = 0; i < 6; i++) {
         fds[i] = socket(kinds[i][0], kinds[i][1] | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -367,8 +371,10 @@ static const struct gvm_json *begin_run(struct gvm_chan *c, const char *id, cons
     char json[512], quoted[128] = "null";
     if (path)
         snprintf(quoted, sizeof quoted, "\"%s\"", path);
-    snprintf(json, sizeof json, "{\"run\":\"%s\",\"agent\":\"bot\",\"command\":[\"true\"],\"workspace\":\"/w\","
-             "\"config\":%s,\"watch\":false,\"mode\":\"sandbox\",\"default\":null,\"no_intercept\":[],\"sealed\":null}",
+    snprintf(json, sizeof json,
+             "{\"run\":\"%s\",\"agent\":\"bot\",\"command\":[\"true\"],\"workspace\":\"/w\","
+             "\"config\":%s,\"watch\":false,\"mode\":\"sandbox\",\"default\":null,\"no_intercept\":"
+             "[],\"sealed\":null}",
              id, quoted);
     listeners(fds);
     const struct gvm_json *v = ask(c, GVM_MSG_RUN_REGISTER, json, fds);
@@ -395,7 +401,8 @@ static void runs_have_the_rules_of_their_file(void **state)
     write_config(RULE("a.test") RULE("b.test"));
     w = begin_run(b, "r2", NULL);
     assert_non_null(w);
-    assert_string_not_equal(gvm_json_text(v, "policy_hash", ""), gvm_json_text(w, "policy_hash", ""));
+    assert_string_not_equal(gvm_json_text(v, "policy_hash", ""),
+                            gvm_json_text(w, "policy_hash", ""));
     assert_int_equal(entries("config.load", NULL), 2);
     snprintf(own, sizeof own, "%s/none.toml", top);
     assert_null(begin_run(c, "r3", own));
@@ -422,7 +429,8 @@ static void runs_have_the_rules_of_their_file(void **state)
 
 static void secrets_stay_out_of_sight(void **state)
 {
-    write_config(RULE("a.test") "[credentials.\"a.test\"]\ntype = \"Bearer\"\ntoken = \"SECRET-VALUE-1234\"\n");
+    write_config(RULE(
+        "a.test") "[credentials.\"a.test\"]\ntype = \"Bearer\"\ntoken = \"SECRET-VALUE-1234\"\n");
     bool up = start();
     if (!up)
         fail_msg("%s", said());

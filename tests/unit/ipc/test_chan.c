@@ -37,7 +37,8 @@ static void frames_arrive_whole(void **state)
     struct ends e = ends(GVM_ROLE_CONTROL, GVM_ROLE_PARENT, 1 << 20);
     struct gvm_msg m;
     assert_int_equal(gvm_chan_recv(e.b, &m), 0);
-    assert_int_equal(gvm_chan_send(e.a, GVM_MSG_POLICY_LOAD, 7, "{\"config\":null}", 15, NULL, 0), 0);
+    assert_int_equal(gvm_chan_send(e.a, GVM_MSG_POLICY_LOAD, 7, "{\"config\":null}", 15, NULL, 0),
+                     0);
     assert_int_equal(gvm_chan_send2(e.a, GVM_MSG_POLICY_LOAD, 8, "{}", 2, "  ", 2, NULL, 0), 0);
     assert_int_equal(gvm_chan_recv(e.b, &m), 1);
     assert_int_equal(m.type, GVM_MSG_POLICY_LOAD);
@@ -56,8 +57,10 @@ static void frames_arrive_whole(void **state)
 static void what_the_catalogue_forbids_is_not_sent(void **state)
 {
     struct ends e = ends(GVM_ROLE_CONTROL, GVM_ROLE_PARENT, 1 << 20);
-    assert_int_equal(gvm_chan_send(e.a, GVM_MSG_STOP, 0, NULL, 0, NULL, 0), -EMSGSIZE);  /* the parent's */
-    assert_int_equal(gvm_chan_send(e.a, GVM_MSG_READY, 0, "x", 1, NULL, 0), -EMSGSIZE);  /* too long */
+    assert_int_equal(gvm_chan_send(e.a, GVM_MSG_STOP, 0, NULL, 0, NULL, 0),
+                     -EMSGSIZE); /* the parent's */
+    assert_int_equal(gvm_chan_send(e.a, GVM_MSG_READY, 0, "x", 1, NULL, 0),
+                     -EMSGSIZE); /* too long */
     assert_int_equal(gvm_chan_send(e.a, GVM_MSG_POLICY_LOAD, 0, "", 0, NULL, 0), -EMSGSIZE);
     assert_int_equal(gvm_chan_send(e.a, GVM_MSG_NONE, 0, NULL, 0, NULL, 0), -EMSGSIZE);
     assert_int_equal(gvm_chan_send(e.a, GVM_MSG_MAX, 0, NULL, 0, NULL, 0), -EMSGSIZE);
@@ -81,15 +84,15 @@ static void what_the_catalogue_forbids_is_refused(void **state)
         {{.type = GVM_MSG_NONE}, 0, 0, -EPROTO},
         {{.type = GVM_MSG_MAX}, 0, 0, -EPROTO},
         {{.type = 0xffff}, 0, 0, -EPROTO},
-        {{.type = GVM_MSG_STOP}, 0, 0, -EPROTO},                     /* not control's to send */
-        {{.type = GVM_MSG_RUN_FINISH, .len = 2}, 2, 0, -EPROTO},     /* a client's */
+        {{.type = GVM_MSG_STOP}, 0, 0, -EPROTO},                 /* not control's to send */
+        {{.type = GVM_MSG_RUN_FINISH, .len = 2}, 2, 0, -EPROTO}, /* a client's */
         {{.type = GVM_MSG_READY, .zero = 1}, 0, 0, -EPROTO},
-        {{.type = GVM_MSG_READY, .len = 1}, 0, 0, -EPROTO},          /* claims more than there is */
-        {{.type = GVM_MSG_READY}, 1, 0, -EPROTO},                    /* more than it claims */
-        {{.type = GVM_MSG_READY, .len = 1}, 1, 0, -EPROTO},          /* row says empty */
+        {{.type = GVM_MSG_READY, .len = 1}, 0, 0, -EPROTO}, /* claims more than there is */
+        {{.type = GVM_MSG_READY}, 1, 0, -EPROTO},           /* more than it claims */
+        {{.type = GVM_MSG_READY, .len = 1}, 1, 0, -EPROTO}, /* row says empty */
         {{.type = GVM_MSG_READY, .len = UINT32_MAX}, 0, 0, -EPROTO},
-        {{.type = GVM_MSG_READY}, 0, 1, -EPROTO},                    /* no descriptors allowed */
-        {{.type = GVM_MSG_FAILED, .len = 3}, 3, 0, -EPROTO},         /* shorter than its struct */
+        {{.type = GVM_MSG_READY}, 0, 1, -EPROTO},            /* no descriptors allowed */
+        {{.type = GVM_MSG_FAILED, .len = 3}, 3, 0, -EPROTO}, /* shorter than its struct */
         {{.type = GVM_MSG_POLICY_LOAD, .len = 2}, 2, 0, 1},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -251,17 +254,25 @@ static void calls(void **state)
     unsigned news = 0;
     struct gvm_msg m;
     struct gvm_err err = {0};
-    assert_int_equal(gvm_chan_call(e.a, GVM_MSG_CLIENT_STATUS, NULL, 0, NULL, 0, 5000, count_news, &news, &m, &err), 0);
+    assert_int_equal(gvm_chan_call(e.a, GVM_MSG_CLIENT_STATUS, NULL, 0, NULL, 0, 5000, count_news,
+                                   &news, &m, &err),
+                     0);
     assert_int_equal(m.type, GVM_MSG_INFO);
     assert_str(gvm_msg_str(&m), "{\"a\":1}");
     gvm_msg_done(&m);
     assert_int_equal(news, 1);
-    assert_int_equal(gvm_chan_call(e.a, GVM_MSG_CLIENT_STOP, NULL, 0, NULL, 0, 5000, NULL, NULL, &m, &err), -EBUSY);
+    assert_int_equal(
+        gvm_chan_call(e.a, GVM_MSG_CLIENT_STOP, NULL, 0, NULL, 0, 5000, NULL, NULL, &m, &err),
+        -EBUSY);
     assert_string_equal(err.text, "2 agents are running");
-    assert_int_equal(gvm_chan_call(e.a, GVM_MSG_CLIENT_STATUS, NULL, 0, NULL, 0, 60, NULL, NULL, &m, &err), -ETIMEDOUT);
+    assert_int_equal(
+        gvm_chan_call(e.a, GVM_MSG_CLIENT_STATUS, NULL, 0, NULL, 0, 60, NULL, NULL, &m, &err),
+        -ETIMEDOUT);
     pthread_join(t, NULL);
     gvm_chan_free(e.b);
-    assert_int_equal(gvm_chan_call(e.a, GVM_MSG_CLIENT_STATUS, NULL, 0, NULL, 0, 1000, NULL, NULL, &m, &err), -EPIPE);
+    assert_int_equal(
+        gvm_chan_call(e.a, GVM_MSG_CLIENT_STATUS, NULL, 0, NULL, 0, 1000, NULL, NULL, &m, &err),
+        -EPIPE);
     gvm_chan_free(e.a);
 }
 
@@ -313,7 +324,8 @@ static void the_catalogue_is_complete(void **state)
     for (unsigned t = GVM_MSG_NONE + 1; t < GVM_MSG_MAX; t++) {
         const struct gvm_msg_row *row = gvm_msg_row(t);
         assert_non_null(row);
-        assert_true(row->from && row->to && row->min <= row->max && row->max_fds <= GVM_MAX_FRAME_FDS);
+        assert_true(row->from && row->to && row->min <= row->max &&
+                    row->max_fds <= GVM_MAX_FRAME_FDS);
         assert_true(row->max + sizeof(struct gvm_frame) <= GVM_MAX_FRAME);
     }
     assert_null(gvm_msg_row(GVM_MSG_NONE));
