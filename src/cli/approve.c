@@ -12,7 +12,7 @@
 const char cli_approve_usage[] =
     "usage: gvm approve\n"
     "       gvm approve --list [--json]\n"
-    "       gvm approve --id ID --allow|--deny [--for TIME|run] [--reason TEXT] [--json]\n"
+    "       gvm approve --id ID --allow|--deny [--for TIME|run] [--reason TEXT]\n"
     "\n"
     "Answers requests that wait because a rule says RequireApproval. Alone, on a\n"
     "terminal: waits for them, shows each, and takes one key: a allow once, r allow\n"

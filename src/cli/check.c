@@ -11,8 +11,9 @@
 const char cli_check_usage[] =
     "usage: gvm check [--strict] [--json] [FILE]\n"
     "\n"
-    "Reads a gvm.toml as the daemon would and says whether it is valid. Warns of rules\n"
-    "that can never fire. Without FILE: ./gvm.toml, else your own configuration.\n"
+    "Reads a gvm.toml as the daemon would and says whether it is valid. Warns of\n"
+    "rules that can never fire. Without FILE: ./gvm.toml, else your own\n"
+    "configuration.\n"
     "Exit code 0 when it is valid, 1 when it is not.\n"
     "\n"
     "      --strict  warnings count as errors\n"

@@ -115,7 +115,7 @@ static int help(int argc, char **argv)
     if (argc > 2)
         return cli_usage("help", "one verb at most");
     if (argc == 2 && argv[1][0] == '-')
-        return cli_bad_option("help", argv);
+        return cli_usage("help", "option '%s' is unknown", argv[1]);
     if (argc == 2) {
         const struct cli_verb *v = find_verb(argv[1]);
         return v ? cli_help(v->usage) : unknown_verb(argv[1]);

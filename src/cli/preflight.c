@@ -8,8 +8,9 @@
 const char cli_preflight_usage[] =
     "usage: gvm preflight\n"
     "\n"
-    "Makes a sandbox, throws it away, and says what worked. When something did not, the\n"
-    "line says what stands in the way. Exit code 0: gvm run will work here; 125: not.\n"
+    "Makes a sandbox, throws it away, and says what worked. When something did not,\n"
+    "the line says what stands in the way. Exit code 0: gvm run will work here; 125:\n"
+    "not.\n"
     "\n"
     "  -h, --help  this text\n";
 

@@ -9,17 +9,18 @@
 const char cli_run_usage[] =
     "usage: gvm run [OPTIONS] [--] COMMAND...\n"
     "\n"
-    "Runs an agent in a sandbox under your rules. Every connection it makes is judged\n"
-    "and recorded; what it writes stays aside until you take it (gvm diff, gvm commit).\n"
-    "A script without -- is started with its interpreter (.py .js .mjs .sh).\n"
+    "Runs an agent in a sandbox under your rules. Every connection it makes is\n"
+    "judged and recorded; what it writes stays aside until you take it (gvm diff,\n"
+    "gvm commit). A script without -- is started with its interpreter (.py .js .mjs\n"
+    ".sh).\n"
     "\n"
     "      --sandbox           demand the sandbox (always so in this version)\n"
-    "  -w, --watch             let every call through that may ever be let through, show\n"
-    "                          each as it happens, and a summary at the end\n"
+    "  -w, --watch             let every call through that may ever be, show each\n"
+    "                          as it happens, and a summary at the end\n"
     "  -i, --interactive       at the end ask about hosts no rule names\n"
     "      --agent-id ID       name in rules and record (default: the command's name)\n"
     "      --config FILE       use this rule file\n"
-    "      --workspace DIR     what the agent works on (default: the current directory)\n"
+    "      --workspace DIR     what the agent works on (default: here)\n"
     "      --timeout TIME      end the agent after 90, 90s, 10m, 2h; exit code 124\n"
     "      --default WHAT      for calls no rule names: deny, approve or delay\n"
     "      --no-intercept HOST do not look into TLS to this host ('*' as in rules)\n"
@@ -114,7 +115,7 @@ static int take(int c, char **argv, struct run_options *o)
     case OPT_TIMEOUT: case OPT_PIDS: case OPT_DISK: return set_number(c, o);
     case OPT_JSON: o->json = true; o->json_file = optarg; return -1;
     case 'h': return cli_help(strcmp(argv[0], "watch") == 0 ? cli_watch_usage : cli_run_usage);
-    default: return cli_bad_option("run", argv);
+    default: return cli_bad_option(argv[0], argv);
     }
 }
 

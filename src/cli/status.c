@@ -9,8 +9,8 @@
 const char cli_status_usage[] =
     "usage: gvm status [--json]\n"
     "\n"
-    "Shows whether the daemon runs, its processes, the runs that live and the requests\n"
-    "that wait for an answer. Exit code 1 when no daemon runs.\n"
+    "Shows whether the daemon runs, its processes, the runs that live and the\n"
+    "requests that wait for an answer. Exit code 1 when no daemon runs.\n"
     "\n"
     "      --json  as one JSON object\n"
     "  -h, --help  this text\n";
