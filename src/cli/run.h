@@ -3,6 +3,7 @@
 #define GVM_CLI_RUN_H
 
 #include <limits.h>
+#include <signal.h>
 #include <termios.h>
 #include "cli/cli.h"
 #include "ledger/ledger.h"
@@ -44,6 +45,7 @@ struct run {
     struct gvm_run_record record;
     struct termios *termios;        /* of the terminal as found; NULL without one */
     struct run_watch *watch;
+    sigset_t caught, old_mask;      /* signals passed on; the mask as found */
     int64_t tried_ns;               /* last attempt to reach a lost daemon */
     unsigned tries;
     int exit_code;
@@ -72,7 +74,10 @@ int run_finish(struct run *r, const char *changes, void (*meanwhile)(struct run 
 /* One entry fs.* for the record. */
 int run_note(struct run *r, const struct gvm_buf *json, struct gvm_err *err) GVM_MUST_CHECK;
 
-/* run_loop.c: until the agent ended; fills r->exit_code. */
+/* run_loop.c */
+/* Blocks the signals that are for the agent; run_loop() reads and passes them on. */
+int run_block_signals(struct run *r, struct gvm_err *err) GVM_MUST_CHECK;
+/* Until the agent ended; fills r->exit_code. Signals are as before afterwards. */
 int run_loop(struct run *r, struct gvm_err *err) GVM_MUST_CHECK;
 
 /* run_tty.c: the person's terminal and the agent's. */

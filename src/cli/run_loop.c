@@ -18,21 +18,22 @@ struct loop {
     struct run *r;
     struct run_tty *tty;
     int signal_fd;
-    sigset_t old;
     int64_t timeout_ns, kill_ns, disk_ns; /* moments; 0 = never */
 };
 
-static int open_signals(struct loop *l, struct gvm_err *err)
+/* A signal the caller ignores (nohup, a background job of an old shell) stays ignored. */
+int run_block_signals(struct run *r, struct gvm_err *err)
 {
-    sigset_t set;
-    sigemptyset(&set);
-    static const int caught[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGUSR1, SIGUSR2, SIGPIPE};
+    static const int caught[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGUSR1, SIGUSR2};
+    struct sigaction found;
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&r->caught);
     for (size_t i = 0; i < sizeof(caught) / sizeof(caught[0]); i++)
-        sigaddset(&set, caught[i]);
-    if (sigprocmask(SIG_BLOCK, &set, &l->old) < 0)
+        if (sigaction(caught[i], NULL, &found) == 0 && found.sa_handler != SIG_IGN)
+            sigaddset(&r->caught, caught[i]);
+    if (sigprocmask(SIG_BLOCK, &r->caught, &r->old_mask) < 0)
         return gvm_err_sys(err, errno, "cannot block signals");
-    l->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    return l->signal_fd < 0 ? gvm_err_sys(err, errno, "cannot watch signals") : 0;
+    return 0;
 }
 
 /* Asks the agent to end, and sees to it that it does. */
@@ -159,13 +160,14 @@ int run_loop(struct run *r, struct gvm_err *err)
     struct loop l = {.r = r, .signal_fd = -1, .disk_ns = now + DISK_NS};
     if (r->opt.timeout_ms)
         l.timeout_ns = now + (int64_t)r->opt.timeout_ms * 1000000;
-    int x = open_signals(&l, err);
+    l.signal_fd = signalfd(-1, &r->caught, SFD_CLOEXEC | SFD_NONBLOCK);
+    int x = l.signal_fd < 0 ? gvm_err_sys(err, errno, "cannot watch signals") : 0;
     l.tty = run_tty_open(r);
     if (x == 0)
         x = until_ended(&l, err);
     run_tty_close(l.tty);
-    take_signals(&l); /* a late one is for the agent, which is gone */
-    sigprocmask(SIG_SETMASK, &l.old, NULL);
+    take_signals(&l); /* a late one was for the agent, which is gone */
+    sigprocmask(SIG_SETMASK, &r->old_mask, NULL);
     gvm_close(&l.signal_fd);
     if (x == 0 && r->timed_out)
         r->exit_code = GVM_EXIT_TIMEOUT;

@@ -40,19 +40,44 @@ static int choose_places(struct run *r, struct gvm_err *err)
     return 0;
 }
 
-static int choose_id(struct run *r, struct gvm_err *err)
+/* "20261123T231300-" and six hex digits: the microsecond, and four bits of chance. Ids sort by time, within a
+ * second too, and the directory that must be new makes them unique. */
+static int try_id(struct run *r, struct gvm_err *err)
 {
-    uint8_t random[3];
+    uint8_t chance, tail[3];
     struct tm tm;
-    time_t now = (time_t)(gvm_now_ns() / 1000000000);
     char rest[64];
-    if (getrandom(random, sizeof(random), 0) != sizeof(random) || !gmtime_r(&now, &tm))
+    int64_t now = gvm_now_ns();
+    time_t seconds = (time_t)(now / 1000000000);
+    if (getrandom(&chance, 1, 0) != 1 || !gmtime_r(&seconds, &tm))
         return gvm_err_sys(err, errno, "cannot name the run");
+    uint32_t v = (uint32_t)(now % 1000000000 / 1000) << 4 | (chance & 15);
+    tail[0] = (uint8_t)(v >> 16);
+    tail[1] = (uint8_t)(v >> 8);
+    tail[2] = (uint8_t)v;
     size_t n = strftime(r->id, sizeof(r->id), "%Y%m%dT%H%M%S-", &tm);
-    gvm_hex(r->id + n, random, sizeof(random));
+    gvm_hex(r->id + n, tail, sizeof(tail));
     snprintf(rest, sizeof(rest), "runs/%s", r->id);
     int x = gvm_place_path(GVM_PLACE_STATE, rest, r->dir, err);
-    return x < 0 ? x : gvm_mkdirs(r->dir, 0700, err);
+    if (x < 0 || mkdir(r->dir, 0700) == 0)
+        return x;
+    x = -errno;
+    return gvm_err_sys(err, -x, "cannot make %s", r->dir);
+}
+
+static int choose_id(struct run *r, struct gvm_err *err)
+{
+    char runs[GVM_PATH_MAX];
+    int x = gvm_place_path(GVM_PLACE_STATE, "runs", runs, err);
+    if (x == 0)
+        x = gvm_mkdirs(runs, 0700, err);
+    for (int i = 0; x == 0 && i < 8; i++) {
+        x = try_id(r, err);
+        if (x != -EEXIST)
+            return x;
+        x = 0;
+    }
+    return x < 0 ? x : gvm_err_set(err, EEXIST, "cannot find a name for the run");
 }
 
 static int add_place(struct run *r, struct run_list *l, const char *text, size_t n, struct gvm_err *err)
@@ -186,6 +211,8 @@ int run_launch(struct run *r, struct gvm_err *err)
         x = write_record(r, err); /* on disk while the daemon works */
     if (x == 0)
         x = run_await_ready(r, &pem, err);
+    if (x == 0)
+        x = run_block_signals(r, err); /* from the agent's first moment on they are meant for it */
     if (x == 0)
         x = gvm_sandbox_start(r->sandbox, pem, err);
     if (x < 0)
