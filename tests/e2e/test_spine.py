@@ -21,9 +21,9 @@ for word in sys.argv[1:]:
     body = b'{"a":1}' if method in ("POST", "PUT") else None
     try:
         with urllib.request.urlopen(urllib.request.Request(url, body, method=method), timeout=60) as r:
-            print(r.status, r.read().decode())
+            print(r.status, r.read().decode().strip())
     except urllib.error.HTTPError as e:
-        print(e.code, e.read().decode())
+        print(e.code, e.read().decode().strip())
     except Exception as e:
         print("error", e)
 """
@@ -203,7 +203,7 @@ def files():
     tap.eq(content("gone.txt"), "to be deleted\n", "and nothing else")
     home.gvm("discard", "--all", "--yes")
     left = home.gvm("diff")
-    tap.ok(left.stdout.strip() == "" and content("tool.sh") is None, "discard drops the rest", left.stdout)
+    tap.ok("no changes" in left.stdout and content("tool.sh") is None, "discard drops the rest", left.stdout)
     tap.ok(any("keep.txt" in json.dumps(e) for e in home.events("--kind", "fs.commit")),
            "the commit is in the log")
 
