@@ -24,7 +24,7 @@ const char cli_approve_usage[] =
     "      --allow        let it go\n"
     "      --deny         refuse it\n"
     "      --for TIME     allow what is like it for so long: 10m, 2h, or run\n"
-    "      --reason TEXT  kept in the record, and told to the agent when denied\n"
+    "      --reason TEXT  kept in the record\n"
     "      --json         print JSON, one object a line\n"
     "  -h, --help         this text\n";
 
@@ -53,8 +53,8 @@ int approve_send(struct gvm_chan *chan, const struct approve_answer *a,
     if (out.failed)
         return gvm_err_set(err, E2BIG, "the reason is too long");
     struct gvm_msg m = {0};
-    int r = gvm_chan_call(chan, GVM_MSG_DECIDE, gvm_buf_data(&out), out.len, NULL, 0, CALL_TIMEOUT_MS, other, arg,
-                          &m, err);
+    int r = gvm_chan_call(chan, GVM_MSG_DECIDE, gvm_buf_data(&out), out.len, NULL, 0,
+                          CALL_TIMEOUT_MS, other, arg, &m, err);
     gvm_msg_done(&m);
     return r;
 }
@@ -87,7 +87,8 @@ void approve_show(FILE *f, const struct gvm_json *ask, bool color)
 static int list(struct gvm_chan *chan, bool json, struct gvm_err *err)
 {
     struct gvm_msg m = {0};
-    int r = gvm_chan_call(chan, GVM_MSG_APPROVALS, NULL, 0, NULL, 0, CALL_TIMEOUT_MS, NULL, NULL, &m, err);
+    int r = gvm_chan_call(chan, GVM_MSG_APPROVALS, NULL, 0, NULL, 0, CALL_TIMEOUT_MS, NULL, NULL,
+                          &m, err);
     if (r < 0)
         return r;
     struct gvm_arena *a = gvm_arena_new(16u << 20);
@@ -133,12 +134,15 @@ static int decide(struct gvm_chan *chan, const struct options *o, const struct a
 
 static int parse(int argc, char **argv, struct options *o)
 {
-    static const struct option longs[] = {
-        {"list", no_argument, NULL, 'l'},  {"id", required_argument, NULL, 'i'},
-        {"allow", no_argument, NULL, 'a'}, {"deny", no_argument, NULL, 'd'},
-        {"for", required_argument, NULL, 'f'}, {"reason", required_argument, NULL, 'r'},
-        {"json", no_argument, NULL, 'j'},  {"help", no_argument, NULL, 'h'},
-        {0}};
+    static const struct option longs[] = {{"list", no_argument, NULL, 'l'},
+                                          {"id", required_argument, NULL, 'i'},
+                                          {"allow", no_argument, NULL, 'a'},
+                                          {"deny", no_argument, NULL, 'd'},
+                                          {"for", required_argument, NULL, 'f'},
+                                          {"reason", required_argument, NULL, 'r'},
+                                          {"json", no_argument, NULL, 'j'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {0}};
     for (int c; (c = getopt_long(argc, argv, ":h", longs, NULL)) != -1;) {
         switch (c) {
         case 'l':

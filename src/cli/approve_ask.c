@@ -1,8 +1,9 @@
 /* The person at the terminal.
  *
- * The daemon sends every waiting request and each new one, and says when one is gone. One is shown at a time;
- * keys are read unbuffered. What was typed before a request was shown is thrown away, so that a key meant for
- * the one before can never answer it. End of input, a lost daemon and every unknown key leave it unanswered.
+ * The daemon sends every waiting request and each new one, and says when one is gone. One is shown
+ * at a time; keys are read unbuffered. What was typed before a request was shown is thrown away, so
+ * that a key meant for the one before can never answer it. End of input, a lost daemon and every
+ * unknown key leave it unanswered.
  */
 #include "cli/approve_int.h"
 
@@ -78,8 +79,8 @@ static void drop(struct desk *d, struct waiting **at)
     waiting_free(w);
 }
 
-/* One request, or word that it is gone. Text that does not parse, or more than the daemon ever keeps, is
- * ignored: a request that is not shown is one that nobody allows. */
+/* One request, or word that it is gone. Text that does not parse, or more than the daemon ever
+ * keeps, is ignored: a request that is not shown is one that nobody allows. */
 static void take_ask(struct desk *d, struct gvm_str json)
 {
     struct waiting *w = gvm_calloc(1, sizeof(*w));

@@ -7,7 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The first word is the run when it is a run's whole name, or the beginning of one and no file here. */
+/* The first word is the run when it is a run's whole name, or the beginning of one and no file
+ * here. */
 static bool names_run(const char *word)
 {
     char id[GVM_MAX_RUN_ID + 1], dir[GVM_PATH_MAX];
@@ -65,14 +66,16 @@ static const char *below(const char *path, const char *top)
 }
 
 /* What the user typed, relative to the workspace. */
-static int to_workspace(const struct cli_changes *c, const char *word, char dst[2 * PATH_MAX], struct gvm_err *err)
+static int to_workspace(const struct cli_changes *c, const char *word, char dst[2 * PATH_MAX],
+                        struct gvm_err *err)
 {
     char joined[2 * PATH_MAX], here[PATH_MAX];
     const char *rest = word;
     if (word[0] == '/') {
         rest = below(word, c->rec.workspace);
         if (!rest)
-            return gvm_err_set(err, EINVAL, "'%s' is not in the workspace %s", word, c->rec.workspace);
+            return gvm_err_set(err, EINVAL, "'%s' is not in the workspace %s", word,
+                               c->rec.workspace);
     } else {
         const char *cwd = getcwd(here, sizeof(here)) ? below(here, c->rec.workspace) : NULL;
         if (snprintf(joined, sizeof(joined), "%s/%s", cwd ? cwd : "", word) >= (int)sizeof(joined))
@@ -157,8 +160,8 @@ void cli_print_change(FILE *f, const struct gvm_change *ch, bool color)
     cli_print_safe(f, ch->path);
     if (S_ISDIR(ch->mode ? ch->mode : ch->host_mode))
         fputc('/', f);
-    fprintf(f, "  %s[%s: %s]%s", color ? colors[ch->class_] : "", gvm_change_class_name(ch->class_), ch->why,
-            color ? "\033[0m" : "");
+    fprintf(f, "  %s[%s: %s]%s", color ? colors[ch->class_] : "", gvm_change_class_name(ch->class_),
+            ch->why, color ? "\033[0m" : "");
     if (ch->conflict)
         fputs(" CONFLICT: your file changed since the run began", f);
     if (ch->refusal && ch->refusal != ch->why)

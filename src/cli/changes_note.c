@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define ENTRY_ROOM 48000u    /* bytes of one entry's list; control adds the common members */
+#define ENTRY_ROOM      48000u /* bytes of one entry's list; control adds the common members */
 #define NOTE_TIMEOUT_MS 15000
 
 struct note {
@@ -35,8 +35,8 @@ static int send_part(struct note *n, struct gvm_err *err)
     if (out.failed)
         return gvm_err_set(err, E2BIG, "the record of the change is too long");
     struct gvm_msg m = {0};
-    int r = gvm_chan_call(n->chan, GVM_MSG_NOTE, gvm_buf_data(&out), out.len, NULL, 0, NOTE_TIMEOUT_MS, NULL,
-                          NULL, &m, err);
+    int r = gvm_chan_call(n->chan, GVM_MSG_NOTE, gvm_buf_data(&out), out.len, NULL, 0,
+                          NOTE_TIMEOUT_MS, NULL, NULL, &m, err);
     if (r < 0)
         return gvm_err_wrap(err, r, "the record could not be written, so nothing was done");
     struct gvm_m_appended done;
@@ -47,10 +47,13 @@ static int send_part(struct note *n, struct gvm_err *err)
     if (!good)
         return gvm_err_set(err, EPROTO, "gvmd gave an answer this gvm does not understand");
     gvm_buf_reset(&n->list);
-    return done.error ? gvm_err_sys(err, done.error, "the record could not be written, so nothing was done") : 0;
+    return done.error ? gvm_err_sys(err, done.error,
+                                    "the record could not be written, so nothing was done")
+                      : 0;
 }
 
-static int put_change(const struct note *n, const struct gvm_change *ch, struct gvm_buf *out, struct gvm_err *err)
+static int put_change(const struct note *n, const struct gvm_change *ch, struct gvm_buf *out,
+                      struct gvm_err *err)
 {
     char before[65], after[65];
     int r = gvm_change_hashes(n->c->dir, ch, before, after, err);

@@ -12,8 +12,14 @@
 #include "core/core.h"
 #include "ipc/ipc.h"
 
-enum { GVM_EXIT_OK = 0, GVM_EXIT_ERROR = 1, GVM_EXIT_USAGE = 2, GVM_EXIT_DENIED = 3, GVM_EXIT_TIMEOUT = 124,
-       GVM_EXIT_SETUP = 125 };
+enum {
+    GVM_EXIT_OK = 0,
+    GVM_EXIT_ERROR = 1,
+    GVM_EXIT_USAGE = 2,
+    GVM_EXIT_DENIED = 3,
+    GVM_EXIT_TIMEOUT = 124,
+    GVM_EXIT_SETUP = 125
+};
 
 struct cli_verb {
     const char *name;
@@ -35,12 +41,13 @@ int cli_bad_option(const char *verb, char **argv);
 void cli_say(const char *fmt, ...) GVM_PRINTF(1, 2);
 /* True when stdout/stderr is a terminal and NO_COLOR is unset. */
 bool cli_color(int fd);
-/* Writes text with control bytes, terminal escapes, invisible and direction-changing characters made
- * visible (\n, \x1b, \u{202e}): for anything an agent can name. */
+/* Writes text with control bytes, terminal escapes, invisible and direction-changing characters
+ * made visible (\n, \x1b, \u{202e}): for anything an agent can name. */
 void cli_print_safe(FILE *f, struct gvm_str s);
 /* The same for a line of file content: tabs stay. */
 void cli_print_text(FILE *f, struct gvm_str s);
-/* Flushes stdout; an exit code: GVM_EXIT_OK, or GVM_EXIT_ERROR (said on stderr) when data was lost. */
+/* Flushes stdout; an exit code: GVM_EXIT_OK, or GVM_EXIT_ERROR (said on stderr) when data was lost.
+ */
 int cli_flush(void);
 /* Asks on the terminal and waits for y or n (return means n). False without a terminal, at end of
  * input and on anything but y. */
@@ -49,21 +56,23 @@ bool cli_confirm(const char *question);
 /* A channel to gvmd's control process. With `start` the daemon is started when absent; without it
  * -ENOENT or -ECONNREFUSED says that none runs. Free with gvm_chan_free(). */
 int cli_connect(bool start, struct gvm_chan **ret, struct gvm_err *err) GVM_MUST_CHECK;
-/* Starts gvmd (beside this program, else in PATH) and waits until it serves, 10 s at most. Fine when
- * another gvm was faster. On failure err has gvmd's own words. */
+/* Starts gvmd (beside this program, else in PATH) and waits until it serves, 10 s at most. Fine
+ * when another gvm was faster. On failure err has gvmd's own words. */
 int cli_daemon_start(struct gvm_err *err) GVM_MUST_CHECK;
 /* The newest run, or the one named (prefix allowed when unique): id and its directory. -ENOENT: no
  * such run; -ENOTUNIQ: the prefix fits several. */
-int cli_find_run(const char *name_or_null, char ret_id[GVM_MAX_RUN_ID + 1], char ret_dir[GVM_PATH_MAX],
-                 struct gvm_err *err) GVM_MUST_CHECK;
+int cli_find_run(const char *name_or_null, char ret_id[GVM_MAX_RUN_ID + 1],
+                 char ret_dir[GVM_PATH_MAX], struct gvm_err *err) GVM_MUST_CHECK;
 /* Every run's id in state/runs, oldest first, from `a`. */
-int cli_list_runs(struct gvm_arena *a, char ***ret_ids, size_t *ret_n, struct gvm_err *err) GVM_MUST_CHECK;
+int cli_list_runs(struct gvm_arena *a, char ***ret_ids, size_t *ret_n,
+                  struct gvm_err *err) GVM_MUST_CHECK;
 /* Prints one ledger entry for people (one line), colours when asked. Used by watch and events. */
 void cli_print_event(FILE *f, uint64_t index, const struct gvm_json *entry, bool color);
 
-/* Which configuration holds: `explicit_path`, else the workspace's gvm.toml if it is there and trusted, else
- * the user's own if it exists, else none (*ret_any false: the built-in default). ret_path is absolute and
- * resolved. A workspace file that is not trusted is not used; one line on `warn` (may be NULL) says so. */
+/* Which configuration holds: `explicit_path`, else the workspace's gvm.toml if it is there and
+ * trusted, else the user's own if it exists, else none (*ret_any false: the built-in default).
+ * ret_path is absolute and resolved. A workspace file that is not trusted is not used; one line on
+ * `warn` (may be NULL) says so. */
 int cli_config_choose(const char *explicit_path, const char *workspace, char ret_path[GVM_PATH_MAX],
                       bool *ret_any, FILE *warn, struct gvm_err *err) GVM_MUST_CHECK;
 

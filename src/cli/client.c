@@ -1,9 +1,10 @@
 /* The way to gvmd: connect to its control socket, and start it when nobody has yet.
  *
- * Starting: a lock file in the runtime directory lets one gvm at a time try. The daemon is executed by a
- * grandchild in a session of its own, with /dev/null for stdin and stdout, gvmd.log in the state directory
- * for stderr, and the write end of a pipe named by --ready-fd. It writes one byte or more when it serves;
- * the pipe closing without that means it gave up, and its own last words in the log say why.
+ * Starting: a lock file in the runtime directory lets one gvm at a time try. The daemon is executed
+ * by a grandchild in a session of its own, with /dev/null for stdin and stdout, gvmd.log in the
+ * state directory for stderr, and the write end of a pipe named by --ready-fd. It writes one byte
+ * or more when it serves; the pipe closing without that means it gave up, and its own last words in
+ * the log say why.
  */
 #include "cli/cli.h"
 
@@ -19,10 +20,10 @@
 #include <unistd.h>
 
 #define START_TIMEOUT_MS 10000
-#define LOG_CAP (4 << 20)      /* gvmd.log is put aside when it has grown past this */
-#define LAST_WORDS 2048        /* bytes of the log looked at for the reason of a failed start */
-#define CLIENT_QUEUE (1u << 20)
-#define READY_FD 3             /* number of the ready pipe in the daemon */
+#define LOG_CAP          (4 << 20) /* gvmd.log is put aside when it has grown past this */
+#define LAST_WORDS       2048      /* bytes of the log looked at for the reason of a failed start */
+#define CLIENT_QUEUE     (1u << 20)
+#define READY_FD         3 /* number of the ready pipe in the daemon */
 
 static int try_connect(struct gvm_chan **ret, struct gvm_err *err)
 {
@@ -135,7 +136,8 @@ static void become_daemon(const char *program, int log_fd, int ready_fd)
     for (int s = 1; s < 32; s++)
         if (s != SIGKILL && s != SIGSTOP)
             signal(s, SIG_DFL);
-    /* Numbers 0-3 may be taken by the very descriptors that go there: move those out of the way first. */
+    /* Numbers 0-3 may be taken by the very descriptors that go there: move those out of the way
+     * first. */
     log_fd = fcntl(log_fd, F_DUPFD_CLOEXEC, 10);
     ready_fd = fcntl(ready_fd, F_DUPFD_CLOEXEC, 10);
     if (null_fd < 0 || log_fd < 0 || ready_fd < 0 || dup2(null_fd, 0) < 0 || dup2(null_fd, 1) < 0 ||
@@ -150,7 +152,8 @@ static void become_daemon(const char *program, int log_fd, int ready_fd)
     _exit(127);
 }
 
-/* Forks twice: the daemon must be nobody's child, least of all of a gvm that lives as long as a run. */
+/* Forks twice: the daemon must be nobody's child, least of all of a gvm that lives as long as a
+ * run. */
 static int spawn(const char *program, int log_fd, int ready_fd, struct gvm_err *err)
 {
     pid_t child = fork();
@@ -225,7 +228,8 @@ static int explain_failure(int r, int log_fd, off_t from, const char *log_path, 
     if (r == -ETIMEDOUT)
         return gvm_err_set(err, ETIMEDOUT, "gvmd did not serve within %d s (see %s)",
                            START_TIMEOUT_MS / 1000, log_path);
-    return gvm_err_set(err, EPIPE, "gvmd ended before it served, without a word (see %s)", log_path);
+    return gvm_err_set(err, EPIPE, "gvmd ended before it served, without a word (see %s)",
+                       log_path);
 }
 
 static int start_locked(struct gvm_err *err)

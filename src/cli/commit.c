@@ -1,7 +1,7 @@
 /* gvm commit: chosen changes of a run land in the workspace.
  *
- * The order: choose, show and ask, put on record (durably), land. What runs on the host is asked for one by
- * one unless it was named itself or --all --yes says that everything is meant.
+ * The order: choose, show and ask, put on record (durably), land. What runs on the host is asked
+ * for one by one unless it was named itself or --all --yes says that everything is meant.
  */
 #include "cli/changes.h"
 #include "cli/verbs.h"
@@ -83,16 +83,20 @@ static int ask_dangerous(struct cli_changes *c, const struct options *o, struct 
             continue;
         }
         if (!refused++)
-            fputs("gvm: these run on your machine or are obeyed there, and each needs its own yes:\n", stderr);
+            fputs(
+                "gvm: these run on your machine or are obeyed there, and each needs its own yes:\n",
+                stderr);
         cli_print_change(stderr, &c->all.list[i], false);
     }
     if (!refused)
         return 0;
-    return gvm_err_set(err, EPERM, "nothing landed; name these files one by one, or say --all --yes");
+    return gvm_err_set(err, EPERM,
+                       "nothing landed; name these files one by one, or say --all --yes");
 }
 
 /* What was listed but not named file by file is landed only after a look at the list. */
-static bool ask_all(const struct cli_changes *c, const struct options *o, size_t n, struct gvm_err *err)
+static bool ask_all(const struct cli_changes *c, const struct options *o, size_t n,
+                    struct gvm_err *err)
 {
     char count[64], question[160];
     if (o->yes || !o->all)
@@ -101,7 +105,9 @@ static bool ask_all(const struct cli_changes *c, const struct options *o, size_t
         if (c->chosen[i])
             cli_print_change(stderr, &c->all.list[i], cli_color(STDERR_FILENO));
     if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO)) {
-        gvm_err_set(err, EPERM, "nothing landed: there is no terminal to ask on; say --all --yes, or name files");
+        gvm_err_set(
+            err, EPERM,
+            "nothing landed: there is no terminal to ask on; say --all --yes, or name files");
         return false;
     }
     snprintf(question, sizeof(question), "land %s?", cli_count(n, "change", count));
@@ -137,8 +143,9 @@ static size_t report_left(const struct cli_changes *c, const struct options *o)
         fputs("gvm: not landed: ", stderr);
         cli_print_safe(stderr, p);
         fprintf(stderr, ": %s\n",
-                now.list[j].conflict && !o->force ? "your file changed since the run began"
-                                                  : "its place is taken by something else, or not empty");
+                now.list[j].conflict && !o->force
+                    ? "your file changed since the run began"
+                    : "its place is taken by something else, or not empty");
     }
     gvm_changes_done(&now);
     return left;
@@ -179,7 +186,8 @@ static int land(struct cli_changes *c, const struct options *o, size_t n, struct
     else
         printf("%s landed in %s\n", cli_count(done, "change", count), c->rec.workspace);
     if (r == 0 && left)
-        r = gvm_err_set(err, ESTALE, "%s did not land and are still staged", cli_count(left, "change", count));
+        r = gvm_err_set(err, ESTALE, "%s did not land and are still staged",
+                        cli_count(left, "change", count));
     return r;
 }
 
@@ -198,10 +206,12 @@ static int commit(int argc, char **argv, const struct options *o, struct gvm_err
     if (r < 0)
         return r;
     if (cli_changes_live(&c))
-        return gvm_err_set(err, EBUSY, "the agent of run %s still runs; its files can land when it has ended",
+        return gvm_err_set(err, EBUSY,
+                           "the agent of run %s still runs; its files can land when it has ended",
                            c.id);
     if (!c.named && !o->all)
-        return gvm_err_set(err, EINVAL, "say which changes land: paths, or --all (gvm diff --stat lists them)");
+        return gvm_err_set(err, EINVAL,
+                           "say which changes land: paths, or --all (gvm diff --stat lists them)");
     size_t wanted = count_chosen(&c), possible = drop_impossible(&c, o);
     r = ask_dangerous(&c, o, err);
     if (r < 0)
@@ -218,9 +228,10 @@ static int commit(int argc, char **argv, const struct options *o, struct gvm_err
 
 int cli_commit(int argc, char **argv)
 {
-    static const struct option longs[] = {{"all", no_argument, NULL, 'a'},   {"yes", no_argument, NULL, 'y'},
-                                          {"force", no_argument, NULL, 'f'}, {"json", no_argument, NULL, 'j'},
-                                          {"help", no_argument, NULL, 'h'},  {0}};
+    static const struct option longs[] = {
+        {"all", no_argument, NULL, 'a'},   {"yes", no_argument, NULL, 'y'},
+        {"force", no_argument, NULL, 'f'}, {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},  {0}};
     struct options o = {0};
     for (int c; (c = getopt_long(argc, argv, "yh", longs, NULL)) != -1;) {
         switch (c) {

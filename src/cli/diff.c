@@ -44,7 +44,8 @@ static void print_line(struct gvm_str line, bool color)
     fputs(*on ? "\033[0m\n" : "\n", stdout);
 }
 
-static int print_diff(const struct cli_changes *c, const struct gvm_change *ch, bool color, struct gvm_err *err)
+static int print_diff(const struct cli_changes *c, const struct gvm_change *ch, bool color,
+                      struct gvm_err *err)
 {
     GVM_CLEANUP(gvm_buf_done) struct gvm_buf out;
     gvm_buf_init(&out, MAX_DIFF);
@@ -75,8 +76,8 @@ static int print_json(const struct cli_changes *c, const struct gvm_change *ch, 
     return 0;
 }
 
-static int print_change(const struct cli_changes *c, const struct gvm_change *ch, enum form form, bool color,
-                        struct gvm_err *err)
+static int print_change(const struct cli_changes *c, const struct gvm_change *ch, enum form form,
+                        bool color, struct gvm_err *err)
 {
     if (form == JSON)
         return print_json(c, ch, err);

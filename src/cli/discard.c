@@ -27,14 +27,16 @@ static bool is_chosen(void *arg, const struct gvm_change *ch)
     return c->chosen[cli_change_index(c, ch)];
 }
 
-static int confirm(const struct cli_changes *c, const struct options *o, size_t n, struct gvm_err *err)
+static int confirm(const struct cli_changes *c, const struct options *o, size_t n,
+                   struct gvm_err *err)
 {
     char count[64], question[160];
     if (o->yes || !o->all)
         return 0;
     if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
-        return gvm_err_set(err, EPERM, "nothing discarded: there is no terminal to ask on; say --all --yes, "
-                                       "or name files");
+        return gvm_err_set(err, EPERM,
+                           "nothing discarded: there is no terminal to ask on; say --all --yes, "
+                           "or name files");
     for (size_t i = 0; i < c->all.n; i++)
         cli_print_change(stderr, &c->all.list[i], cli_color(STDERR_FILENO));
     snprintf(question, sizeof(question), "throw away %s for good?", cli_count(n, "change", count));
@@ -51,7 +53,8 @@ static int discard(int argc, char **argv, const struct options *o, struct gvm_er
     if (cli_changes_live(&c))
         return gvm_err_set(err, EBUSY, "the agent of run %s still runs and uses these files", c.id);
     if (!c.named && !o->all)
-        return gvm_err_set(err, EINVAL, "say what goes: paths, or --all (gvm diff --stat lists them)");
+        return gvm_err_set(err, EINVAL,
+                           "say what goes: paths, or --all (gvm diff --stat lists them)");
     size_t n = 0, done = 0;
     for (size_t i = 0; i < c.all.n; i++)
         n += c.chosen[i];

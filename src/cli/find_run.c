@@ -93,11 +93,12 @@ static ssize_t choose(char **ids, size_t n, const char *name, struct gvm_err *er
                                ids[found], ids[i]);
         found = (ssize_t)i;
     }
-    return found >= 0 ? found : gvm_err_set(err, ENOENT, "there is no run '%s' (see gvm runs)", name);
+    return found >= 0 ? found
+                      : gvm_err_set(err, ENOENT, "there is no run '%s' (see gvm runs)", name);
 }
 
-int cli_find_run(const char *name_or_null, char ret_id[GVM_MAX_RUN_ID + 1], char ret_dir[GVM_PATH_MAX],
-                 struct gvm_err *err)
+int cli_find_run(const char *name_or_null, char ret_id[GVM_MAX_RUN_ID + 1],
+                 char ret_dir[GVM_PATH_MAX], struct gvm_err *err)
 {
     if (name_or_null && !is_run_id(gvm_str(name_or_null)))
         return gvm_err_set(err, ENOENT, "'%s' is not the name of a run", name_or_null);

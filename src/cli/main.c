@@ -11,7 +11,10 @@ static const char help_usage[] = "usage: gvm help [VERB]\n"
                                  "\n"
                                  "Shows what gvm can do, or the options of one verb.\n";
 
-#define ROW(verb, text) {#verb, cli_##verb, text, cli_##verb##_usage}
+#define ROW(verb, text)                                                                            \
+    {                                                                                              \
+#verb, cli_##verb, text, cli_##verb##_usage                                                \
+    }
 
 /* In the order a person meets them. */
 static const struct cli_verb verbs[] = {

@@ -66,12 +66,14 @@ static void show(const struct gvm_json *info)
 static int answer(struct gvm_chan *chan, bool json, struct gvm_err *err)
 {
     struct gvm_msg m = {0};
-    int r = gvm_chan_call(chan, GVM_MSG_CLIENT_STATUS, NULL, 0, NULL, 0, 10000, NULL, NULL, &m, err);
+    int r =
+        gvm_chan_call(chan, GVM_MSG_CLIENT_STATUS, NULL, 0, NULL, 0, 10000, NULL, NULL, &m, err);
     if (r < 0)
         return r;
     struct gvm_arena *a = gvm_arena_new(2u << 20);
     struct gvm_json *info = NULL;
-    r = a ? gvm_json_parse(a, gvm_msg_str(&m), &info, err) : gvm_err_set(err, ENOMEM, "out of memory");
+    r = a ? gvm_json_parse(a, gvm_msg_str(&m), &info, err)
+          : gvm_err_set(err, ENOMEM, "out of memory");
     if (r == 0 && json)
         printf("%.*s\n", GVM_STR_ARG(gvm_msg_str(&m)));
     else if (r == 0)

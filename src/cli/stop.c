@@ -22,7 +22,8 @@ const char cli_stop_usage[] =
 static pid_t daemon_pid(struct gvm_chan *chan)
 {
     struct gvm_msg m = {0};
-    if (gvm_chan_call(chan, GVM_MSG_CLIENT_STATUS, NULL, 0, NULL, 0, 5000, NULL, NULL, &m, NULL) < 0)
+    if (gvm_chan_call(chan, GVM_MSG_CLIENT_STATUS, NULL, 0, NULL, 0, 5000, NULL, NULL, &m, NULL) <
+        0)
         return 0;
     struct gvm_arena *a = gvm_arena_new(2u << 20);
     struct gvm_json *info = NULL;
@@ -57,7 +58,8 @@ static int stop(bool force, struct gvm_err *err)
     pid_t pid = daemon_pid(chan);
     struct gvm_str body = force ? GVM_STR("{\"force\":true}") : GVM_STR("");
     struct gvm_msg m = {0};
-    r = gvm_chan_call(chan, GVM_MSG_CLIENT_STOP, body.p, body.n, NULL, 0, 10000, NULL, NULL, &m, err);
+    r = gvm_chan_call(chan, GVM_MSG_CLIENT_STOP, body.p, body.n, NULL, 0, 10000, NULL, NULL, &m,
+                      err);
     gvm_msg_done(&m);
     gvm_chan_free(chan);
     if (r == -EBUSY)

@@ -66,13 +66,16 @@ bool cli_color(int fd)
     return (!no || !*no) && isatty(fd) && !(term && strcmp(term, "dumb") == 0);
 }
 
-/* Length of the well-formed UTF-8 character at p (RFC 3629), its value in *ret; 0 when malformed. */
+/* Length of the well-formed UTF-8 character at p (RFC 3629), its value in *ret; 0 when malformed.
+ */
 static size_t decode(const unsigned char *p, size_t n, unsigned *ret)
 {
     static const struct {
         unsigned char lo, hi;
         unsigned len, min;
-    } leads[] = {{0x00, 0x7f, 1, 0}, {0xc2, 0xdf, 2, 0x80}, {0xe0, 0xef, 3, 0x800},
+    } leads[] = {{0x00, 0x7f, 1, 0},
+                 {0xc2, 0xdf, 2, 0x80},
+                 {0xe0, 0xef, 3, 0x800},
                  {0xf0, 0xf4, 4, 0x10000}};
     for (size_t k = 0; k < sizeof(leads) / sizeof(leads[0]); k++) {
         if (p[0] < leads[k].lo || p[0] > leads[k].hi || leads[k].len > n)

@@ -1,7 +1,8 @@
 /* cli/verbs.h - what each verb's file gives to the table in main.c.
  *
- * A verb is one file: `cli_<verb>()`, called with argv[0] = the verb, and `cli_<verb>_usage`, the whole text
- * of `gvm VERB --help` (lines of at most 80 columns, ending in a newline). Inside, getopt_long() with:
+ * A verb is one file: `cli_<verb>()`, called with argv[0] = the verb, and `cli_<verb>_usage`, the
+ * whole text of `gvm VERB --help` (lines of at most 80 columns, ending in a newline). Inside,
+ * getopt_long() with:
  *
  *     case 'h': return cli_help(cli_<verb>_usage);
  *     default:  return cli_bad_option("<verb>", argv);

@@ -1,8 +1,9 @@
 /* Which class a change belongs to, and why.
  *
- * The question behind runs-on-host is: does something on the owner's machine execute or obey this file
- * without being asked again? Names are compared in lower case, because a checkout may end up on a file
- * system that does not tell them apart. The first answer counts, in the order of review_classify().
+ * The question behind runs-on-host is: does something on the owner's machine execute or obey this
+ * file without being asked again? Names are compared in lower case, because a checkout may end up
+ * on a file system that does not tell them apart. The first answer counts, in the order of
+ * review_classify().
  */
 #include "review/review_int.h"
 
@@ -31,8 +32,9 @@ struct rule {
 #define TOOL_WHY    "a tool runs or obeys it when it is started here"
 
 static const struct rule discards[] = {
-    {DIR, "__pycache__", "a cache"},  {BASE, "*.pyc", "a cache"},        {DIR, ".pytest_cache", "a cache"},
-    {DIR, ".mypy_cache", "a cache"},  {DIR, ".ruff_cache", "a cache"},   {DIR, ".npm", "a cache"},
+    {DIR, "__pycache__", "a cache"},   {BASE, "*.pyc", "a cache"},
+    {DIR, ".pytest_cache", "a cache"}, {DIR, ".mypy_cache", "a cache"},
+    {DIR, ".ruff_cache", "a cache"},   {DIR, ".npm", "a cache"},
     {BASE, ".ds_store", "a leftover"}, {DIR, ".parcel-cache", "a cache"},
 };
 
@@ -241,17 +243,18 @@ static const struct rule runs[] = {
 };
 
 /* What inside .git is data; everything else there is configuration, hooks, or points elsewhere. */
-static const char *const git_data[] = {
-    "objects", "objects/*", "refs",      "refs/*",     "logs",        "logs/*",      "index",
-    "head",    "orig_head", "fetch_head", "merge_head", "packed-refs", "description", "commit_editmsg"};
+static const char *const git_data[] = {"objects",     "objects/*",     "refs",       "refs/*",
+                                       "logs",        "logs/*",        "index",      "head",
+                                       "orig_head",   "fetch_head",    "merge_head", "packed-refs",
+                                       "description", "commit_editmsg"};
 
 static const char *const safe_types[] = {"*.txt", "*.md",   "*.csv", "*.pdf", "*.png",
                                          "*.jpg", "*.jpeg", "*.gif", "*.log"};
 
 static const char *const secret_names[] = {
-    "*secret*", "*credential*", "*passw*", "*token*", "*apikey*", "*api_key*", "*api-key*", "*private*key*",
-    "*.pem",    "*.key",        "*.p12",   "*.pfx",   "*.jks",    "*.kdbx",    "id_*",      ".env*",
-    "*.env",    ".netrc",       ".pgpass", "*.gpg",   "*.asc"};
+    "*secret*",      "*credential*", "*passw*", "*token*", "*apikey*", "*api_key*", "*api-key*",
+    "*private*key*", "*.pem",        "*.key",   "*.p12",   "*.pfx",    "*.jks",     "*.kdbx",
+    "id_*",          ".env*",        "*.env",   ".netrc",  ".pgpass",  "*.gpg",     "*.asc"};
 
 static const struct {
     const char *magic;
@@ -325,12 +328,13 @@ static const char *git_reason(struct gvm_str path, bool is_dir)
     if (in.n == 0)
         return is_dir ? NULL : "it tells git where its repository is";
     /* objects/info/alternates points at somebody else's objects. */
-    bool data = any_glob(git_data, COUNT(git_data), in) && !gvm_str_starts(in, GVM_STR("objects/info/"));
+    bool data =
+        any_glob(git_data, COUNT(git_data), in) && !gvm_str_starts(in, GVM_STR("objects/info/"));
     return data ? NULL : GIT_WHY;
 }
 
-/* Leaves the workspace, or may: absolute, more ".." than folders, or ".." behind a name that may be a
- * link itself. */
+/* Leaves the workspace, or may: absolute, more ".." than folders, or ".." behind a name that may be
+ * a link itself. */
 static bool link_leaves(struct gvm_str path, struct gvm_str target)
 {
     size_t depth = 0;
@@ -384,11 +388,13 @@ static const char *kind_reason(const struct gvm_change *ch, const struct review_
     return S_ISREG(m) ? head_reason(f->head) : NULL;
 }
 
-static const char *runs_reason(const struct gvm_change *ch, const struct review_facts *f, struct gvm_str low)
+static const char *runs_reason(const struct gvm_change *ch, const struct review_facts *f,
+                               struct gvm_str low)
 {
     bool is_dir = S_ISDIR(ch->mode ? ch->mode : ch->host_mode);
     const char *why = git_reason(low, is_dir);
-    /* .git itself and what is data inside it: the ordinary names of the table mean nothing there. */
+    /* .git itself and what is data inside it: the ordinary names of the table mean nothing there.
+     */
     if (!why && !inside_git(low).p)
         why = match(runs, COUNT(runs), low);
     return why ? why : kind_reason(ch, f);
@@ -461,7 +467,8 @@ void review_classify(struct gvm_change *ch, const struct review_facts *f)
         set(ch, GVM_CLASS_RUNS_ON_HOST, why);
         return;
     }
-    why = odd_name(ch->path) ? "its name holds bytes that cannot be shown" : manual_reason(ch, f, low);
+    why = odd_name(ch->path) ? "its name holds bytes that cannot be shown"
+                             : manual_reason(ch, f, low);
     set(ch, why ? GVM_CLASS_MANUAL : GVM_CLASS_AUTO, why ? why : "a new file of a harmless type");
 }
 

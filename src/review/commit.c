@@ -1,18 +1,18 @@
 /* How changes land.
  *
  *   1. the journal names every temporary file that may come to be, and is synced
- *   2. new content is written beside its place, under a temporary name, and synced; nothing is replaced yet.
- *      A failure here (a full disk) takes it all back
+ *   2. new content is written beside its place, under a temporary name, and synced; nothing is
+ * replaced yet. A failure here (a full disk) takes it all back
  *   3. deletions, deepest first; then each temporary file is renamed into place
  *   4. the folders are synced
  *   5. what landed leaves the upper layer; the journal goes
  *
- * A crash at any point leaves each file as before or as after. Between 3 and 5 the upper layer still has what
- * already landed, but the scan sees no difference and does not list it.
+ * A crash at any point leaves each file as before or as after. Between 3 and 5 the upper layer
+ * still has what already landed, but the scan sees no difference and does not list it.
  *
- * Every folder is reached with openat2() beneath the workspace without following links, every last name is
- * used with NOFOLLOW calls relative to it, and content is copied, never linked or renamed out of the layer: a
- * hard link the agent kept cannot reach the owner's file.
+ * Every folder is reached with openat2() beneath the workspace without following links, every last
+ * name is used with NOFOLLOW calls relative to it, and content is copied, never linked or renamed
+ * out of the layer: a hard link the agent kept cannot reach the owner's file.
  */
 #include "review/review_int.h"
 
@@ -41,7 +41,8 @@ struct commit {
 /* What stands in the way of one change only: it is skipped and stays staged. */
 static bool is_skip(int r)
 {
-    return r == -ENOENT || r == -ENOTDIR || r == -ELOOP || r == -EEXIST || r == -ENOTEMPTY || r == -ESTALE;
+    return r == -ENOENT || r == -ENOTDIR || r == -ELOOP || r == -EEXIST || r == -ENOTEMPTY ||
+           r == -ESTALE;
 }
 
 /* ---- folders on the way ---- */
@@ -64,7 +65,8 @@ static int make_dir(const struct commit *k, struct gvm_str path)
         return r;
     if (mkdirat(dir, leaf, 0700) < 0)
         return errno == EEXIST ? 0 : -errno;
-    /* The owner must be able to work in it whatever mode the agent chose; no setuid, setgid or sticky. */
+    /* The owner must be able to work in it whatever mode the agent chose; no setuid, setgid or
+     * sticky. */
     r = review_chmod(dir, leaf, (up.st_mode & 0777) | 0700);
     return r < 0 || !k->sync_each ? r : review_sync_dir(dir);
 }
@@ -105,7 +107,8 @@ static int copy_bytes(int from, int to)
         if (n < 0)
             break;
     }
-    if (errno != EXDEV && errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP && errno != EPERM)
+    if (errno != EXDEV && errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP &&
+        errno != EPERM)
         return -errno;
     enum { BLOCK = 128 << 10 };
     GVM_AUTOFREE char *mem = malloc(BLOCK);
@@ -123,8 +126,8 @@ static int copy_bytes(int from, int to)
     }
 }
 
-/* Owner, times and mode of the new file: the owner of what it replaces, else of the layer's file. Only root
- * can give a file away; for anybody else it is theirs already. */
+/* Owner, times and mode of the new file: the owner of what it replaces, else of the layer's file.
+ * Only root can give a file away; for anybody else it is theirs already. */
 static int dress(const struct commit *k, int fd, int dir, const char *leaf, const struct stat *up)
 {
     struct stat host, parent;
@@ -141,15 +144,16 @@ static int dress(const struct commit *k, int fd, int dir, const char *leaf, cons
     return k->sync_each && fsync(fd) < 0 ? -errno : 0;
 }
 
-static int stage_file(const struct commit *k, int dir, const char *leaf, const char *temp, int up_dir,
-                      const char *up_leaf)
+static int stage_file(const struct commit *k, int dir, const char *leaf, const char *temp,
+                      int up_dir, const char *up_leaf)
 {
     struct stat st;
     GVM_AUTOCLOSE int from = -1;
     int r = review_open_file(up_dir, up_leaf, &from, &st);
     if (r < 0)
         return r;
-    GVM_AUTOCLOSE int to = openat(dir, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    GVM_AUTOCLOSE int to =
+        openat(dir, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (to < 0)
         return -errno;
     r = review_step("copy");
@@ -213,7 +217,8 @@ static void unstage(const struct commit *k, size_t i)
 }
 
 /* The owner's file must still be of the kind, and as old, as when the list was made. */
-static int check_host(const struct commit *k, const struct gvm_change *ch, int dir, const char *leaf)
+static int check_host(const struct commit *k, const struct gvm_change *ch, int dir,
+                      const char *leaf)
 {
     struct stat st;
     bool there = fstatat(dir, leaf, &st, AT_SYMLINK_NOFOLLOW) == 0;
@@ -223,7 +228,9 @@ static int check_host(const struct commit *k, const struct gvm_change *ch, int d
         return 0;
     if ((st.st_mode & S_IFMT) != (ch->host_mode & S_IFMT))
         return -ESTALE;
-    return !k->force && !S_ISDIR(st.st_mode) && review_changed_since(&st, k->run->rec.started_ns) ? -ESTALE : 0;
+    return !k->force && !S_ISDIR(st.st_mode) && review_changed_since(&st, k->run->rec.started_ns)
+               ? -ESTALE
+               : 0;
 }
 
 static int stage_one(struct commit *k, size_t i)
@@ -383,8 +390,8 @@ static int drop_one(const struct review_run *run, const struct gvm_change *ch)
     return r;
 }
 
-/* Deepest first, so that folders are empty when their turn comes. A folder that stays says nothing any more
- * once the host's is like it. */
+/* Deepest first, so that folders are empty when their turn comes. A folder that stays says nothing
+ * any more once the host's is like it. */
 static int drop_landed(struct commit *k)
 {
     int r = 0;
@@ -454,7 +461,8 @@ static int commit_locked(struct commit *k, struct gvm_err *err)
     return r;
 }
 
-static size_t choose(struct commit *k, bool (*pick)(void *arg, const struct gvm_change *ch), void *arg)
+static size_t choose(struct commit *k, bool (*pick)(void *arg, const struct gvm_change *ch),
+                     void *arg)
 {
     size_t n = 0;
     for (size_t i = 0; i < k->c->n; i++) {
@@ -478,7 +486,11 @@ int gvm_changes_commit(const char *run_dir, const struct gvm_changes *c,
     int r = review_open(run_dir, &run, err);
     if (r < 0)
         return r;
-    struct commit k = {.run = &run, .c = c, .force = force, .picked = picked, .state = state,
+    struct commit k = {.run = &run,
+                       .c = c,
+                       .force = force,
+                       .picked = picked,
+                       .state = state,
                        .journal = {.fd = -1}};
     size_t n = run.upper < 0 ? 0 : choose(&k, pick, arg);
     k.sync_each = n <= SYNC_EACH;

@@ -11,7 +11,8 @@ static bool is_skip(int r)
     return r == -ENOTDIR || r == -ELOOP || r == -EEXIST || r == -ENOTEMPTY;
 }
 
-/* A folder's own entry in the layer: its mode goes back to the host's, or it goes if nothing is in it. */
+/* A folder's own entry in the layer: its mode goes back to the host's, or it goes if nothing is in
+ * it. */
 static int discard_dir(const struct gvm_change *ch, int dir, const char *leaf)
 {
     if (ch->refusal)
@@ -46,8 +47,8 @@ static int discard_one(const struct review_run *run, const struct gvm_change *ch
     return r;
 }
 
-static int discard_picked(const struct review_run *run, const struct gvm_changes *c, const bool *picked,
-                          size_t *ret_done)
+static int discard_picked(const struct review_run *run, const struct gvm_changes *c,
+                          const bool *picked, size_t *ret_done)
 {
     size_t done = 0;
     for (size_t i = c->n; i-- > 0;) {
@@ -63,8 +64,8 @@ static int discard_picked(const struct review_run *run, const struct gvm_changes
 }
 
 int gvm_changes_discard(const char *run_dir, const struct gvm_changes *c,
-                        bool (*pick)(void *arg, const struct gvm_change *ch), void *arg, size_t *ret_done,
-                        struct gvm_err *err)
+                        bool (*pick)(void *arg, const struct gvm_change *ch), void *arg,
+                        size_t *ret_done, struct gvm_err *err)
 {
     GVM_AUTOFREE bool *picked = gvm_calloc(c->n, sizeof(*picked));
     if (!picked)
@@ -83,7 +84,8 @@ int gvm_changes_discard(const char *run_dir, const struct gvm_changes *c,
     if (r == 0 && run.upper >= 0) {
         r = discard_picked(&run, c, picked, &done);
         if (r < 0)
-            gvm_err_sys(err, -r, "the discard for run %s stopped; the rest is still staged", run.rec.run);
+            gvm_err_sys(err, -r, "the discard for run %s stopped; the rest is still staged",
+                        run.rec.run);
     }
     review_close(&run);
     if (r == 0)

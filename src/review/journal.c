@@ -1,14 +1,14 @@
-/* The journal of a commit: run_dir/commit.journal, written and synced before the first temporary file exists
- * and removed after the last change left the upper layer.
+/* The journal of a commit: run_dir/commit.journal, written and synced before the first temporary
+ * file exists and removed after the last change left the upper layer.
  *
  *   line 1   {"v":1,"token":"<16 hex>"}
  *   line 2-  {"n":<number>,"path":"<base64 of the path>"}
  *
- * A temporary name is ".gvm-<token>-<number>", in the folder of the path. After a crash each of them that is
- * still there is either the new content before its rename, or, when kinds were exchanged, what the owner
- * had before. Both may go: the first is still in the upper layer, the second was chosen to be replaced. An
- * old folder that is not empty goes back to its place. So every file is as before or as after, and what did
- * not land is still staged.
+ * A temporary name is ".gvm-<token>-<number>", in the folder of the path. After a crash each of
+ * them that is still there is either the new content before its rename, or, when kinds were
+ * exchanged, what the owner had before. Both may go: the first is still in the upper layer, the
+ * second was chosen to be replaced. An old folder that is not empty goes back to its place. So
+ * every file is as before or as after, and what did not land is still staged.
  */
 #include "review/review_int.h"
 
@@ -19,7 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define JOURNAL "commit.journal"
+#define JOURNAL     "commit.journal"
 #define JOURNAL_MAX (1u << 30)
 
 static void free_arena(struct gvm_arena **a)
@@ -60,8 +60,8 @@ static int write_lines(int fd, const struct gvm_changes *c, const bool *picked, 
     return r == 0 && fsync(fd) < 0 ? -errno : r;
 }
 
-int review_journal_begin(const struct review_run *r, const struct gvm_changes *c, const bool *picked,
-                         struct review_journal *ret, struct gvm_err *err)
+int review_journal_begin(const struct review_run *r, const struct gvm_changes *c,
+                         const bool *picked, struct review_journal *ret, struct gvm_err *err)
 {
     uint64_t random;
     struct review_journal j = {.fd = -1};
@@ -71,7 +71,8 @@ int review_journal_begin(const struct review_run *r, const struct gvm_changes *c
     int n = review_step("journal");
     if (n < 0)
         return gvm_err_sys(err, -n, "cannot write the journal of run %s", r->rec.run);
-    GVM_AUTOCLOSE int fd = openat(r->dir, JOURNAL, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    GVM_AUTOCLOSE int fd =
+        openat(r->dir, JOURNAL, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return gvm_err_sys(err, errno, "cannot create the journal of run %s", r->rec.run);
     n = write_lines(fd, c, picked, j.token);
@@ -118,7 +119,8 @@ static int remove_temp(const struct review_run *r, const struct review_journal *
     return unlinkat(dir, temp, 0) < 0 ? -errno : 0;
 }
 
-/* One line; a torn or foreign one ends the journal (-ENODATA): nothing was begun before it was synced. */
+/* One line; a torn or foreign one ends the journal (-ENODATA): nothing was begun before it was
+ * synced. */
 static int recover_line(const struct review_run *r, struct review_journal *j, struct gvm_str line)
 {
     GVM_CLEANUP(free_arena) struct gvm_arena *a = gvm_arena_new(256u << 10);
@@ -147,7 +149,9 @@ int review_recover(const struct review_run *r, struct gvm_err *err)
 {
     GVM_AUTOCLOSE int fd = openat(r->dir, JOURNAL, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
-        return errno == ENOENT ? 0 : gvm_err_sys(err, errno, "cannot open the journal of run %s", r->rec.run);
+        return errno == ENOENT
+                   ? 0
+                   : gvm_err_sys(err, errno, "cannot open the journal of run %s", r->rec.run);
     GVM_CLEANUP(gvm_buf_done) struct gvm_buf text;
     gvm_buf_init(&text, JOURNAL_MAX);
     struct review_journal j = {.fd = -1};
@@ -157,6 +161,7 @@ int review_recover(const struct review_run *r, struct gvm_err *err)
         n = recover_line(r, &j, line);
     if (n == 0 || n == -ENODATA)
         n = review_journal_end(r, &j);
-    return n < 0 ? gvm_err_sys(err, -n, "cannot clean up after a commit of run %s that was killed", r->rec.run)
+    return n < 0 ? gvm_err_sys(err, -n, "cannot clean up after a commit of run %s that was killed",
+                               r->rec.run)
                  : 0;
 }

@@ -22,7 +22,8 @@
 /* The name in a form that attribute calls take; they do not accept O_PATH descriptors. */
 static void proc_path(int dirfd, const char *name, char dst[REVIEW_MAX_NAME + 64])
 {
-    snprintf(dst, REVIEW_MAX_NAME + 64, "/proc/self/fd/%d%s%s", dirfd, name ? "/" : "", name ? name : "");
+    snprintf(dst, REVIEW_MAX_NAME + 64, "/proc/self/fd/%d%s%s", dirfd, name ? "/" : "",
+             name ? name : "");
 }
 
 char review_opaque(int dirfd)
@@ -61,7 +62,8 @@ static void close_dir(DIR **d)
         closedir(*d);
 }
 
-/* In `to`, a whiteout for every name of the host's folder `from` that has no entry there, but not `except`. */
+/* In `to`, a whiteout for every name of the host's folder `from` that has no entry there, but not
+ * `except`. */
 static int whiteout_all(int to, int from, struct gvm_str except)
 {
     GVM_AUTOCLOSE int fd = openat(from, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -72,7 +74,8 @@ static int whiteout_all(int to, int from, struct gvm_str except)
         return -errno;
     gvm_steal_fd(&fd);
     for (const struct dirent *e; (e = readdir(d));) {
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || gvm_str_eqz(except, e->d_name))
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
+            gvm_str_eqz(except, e->d_name))
             continue;
         if (mknodat(to, e->d_name, S_IFCHR, makedev(0, 0)) < 0 && errno != EEXIST)
             return -errno;
@@ -80,9 +83,8 @@ static int whiteout_all(int to, int from, struct gvm_str except)
     return 0;
 }
 
-/* A whiteout that stood for the folder `at` becomes a folder with one whiteout per name, but none for `next`.
- * Built beside the layer and swapped in, so that a crash leaves one
- * or the other. */
+/* A whiteout that stood for the folder `at` becomes a folder with one whiteout per name, but none
+ * for `next`. Built beside the layer and swapped in, so that a crash leaves one or the other. */
 static int open_whiteout(const struct review_run *r, struct gvm_str at, struct gvm_str next)
 {
     static const char temp[] = "uncover.tmp";
@@ -122,7 +124,8 @@ static int open_opaque(const struct review_run *r, int dir, struct gvm_str at, s
     return removexattr(path, OPAQUE) < 0 && errno != ENODATA ? -errno : 0;
 }
 
-/* One level: `at` is a folder on the way, `next` the name below it that must not be hidden, or "". */
+/* One level: `at` is a folder on the way, `next` the name below it that must not be hidden, or "".
+ */
 static int uncover_level(const struct review_run *r, struct gvm_str at, struct gvm_str next)
 {
     if (at.n) {
@@ -165,7 +168,8 @@ int review_uncover(const struct review_run *r, struct gvm_str path)
 /* ---- tidying ---- */
 
 /* True when the folder `path` of the layer says no more than the host's own does. */
-static bool says_nothing(const struct review_run *r, int parent, const char *leaf, struct gvm_str path)
+static bool says_nothing(const struct review_run *r, int parent, const char *leaf,
+                         struct gvm_str path)
 {
     struct stat up, host;
     if (fstatat(parent, leaf, &up, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(up.st_mode))

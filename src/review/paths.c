@@ -1,4 +1,5 @@
-/* Reaching a path below a root: openat2() in pieces, because an agent can nest deeper than PATH_MAX. */
+/* Reaching a path below a root: openat2() in pieces, because an agent can nest deeper than
+ * PATH_MAX. */
 #include "review/review_int.h"
 
 #include <errno.h>
@@ -55,7 +56,8 @@ void review_close(struct review_run *r)
 
 int review_lock(const struct review_run *r, bool wait, int *ret_fd, struct gvm_err *err)
 {
-    GVM_AUTOCLOSE int fd = openat(r->dir, "review.lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    GVM_AUTOCLOSE int fd =
+        openat(r->dir, "review.lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return gvm_err_sys(err, errno, "cannot open the lock of run %s", r->rec.run);
     while (flock(fd, LOCK_EX | (wait ? 0 : LOCK_NB)) < 0)
@@ -107,7 +109,8 @@ int review_open_dir(int root, struct gvm_str path, bool readable)
         int r = take_piece(&path, piece);
         if (r < 0)
             return r;
-        int next = gvm_open_beneath(at, piece, flags | (readable && !path.n ? O_RDONLY : O_PATH), 0, true);
+        int next =
+            gvm_open_beneath(at, piece, flags | (readable && !path.n ? O_RDONLY : O_PATH), 0, true);
         if (next < 0)
             return next;
         gvm_close(&at);
@@ -173,7 +176,8 @@ int review_unlink(int dirfd, const char *name, int flags)
 static int open_regular(int dirfd, const char *name, int *ret_fd, struct stat *ret_st)
 {
     /* O_NONBLOCK: what was a file a moment ago may be a FIFO now. */
-    GVM_AUTOCLOSE int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    GVM_AUTOCLOSE int fd =
+        openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, ret_st) < 0)
         return -errno;
     if (!S_ISREG(ret_st->st_mode))
@@ -186,8 +190,8 @@ int review_open_file(int dirfd, const char *name, int *ret_fd, struct stat *ret_
 {
     int r = open_regular(dirfd, name, ret_fd, ret_st);
     struct stat st;
-    if (r != -EACCES || fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode) ||
-        st.st_uid != geteuid() || (st.st_mode & 0400))
+    if (r != -EACCES || fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+        !S_ISREG(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 0400))
         return r;
     r = review_chmod(dirfd, name, (st.st_mode & 07777) | 0400);
     if (r < 0)

@@ -1,4 +1,5 @@
-/* run.json: one object, replaced durably. A workspace whose name is not UTF-8 is also kept as base64. */
+/* run.json: one object, replaced durably. A workspace whose name is not UTF-8 is also kept as
+ * base64. */
 #include "review/review_int.h"
 
 #include <errno.h>
@@ -27,12 +28,10 @@ static void put_workspace(struct gvm_jw *w, const char *path)
     gvm_jw_kstrz(w, "workspace_base64", text);
 }
 
-int gvm_run_record_write(const char *run_dir, const struct gvm_run_record *r, struct gvm_err *err)
+static int encode(const struct gvm_run_record *r, struct gvm_buf *out, struct gvm_err *err)
 {
-    GVM_CLEANUP(gvm_buf_done) struct gvm_buf out;
-    gvm_buf_init(&out, RECORD_MAX);
     struct gvm_jw w;
-    gvm_jw_init(&w, &out);
+    gvm_jw_init(&w, out);
     gvm_jw_object(&w);
     gvm_jw_kint(&w, "v", 1);
     gvm_jw_kstrz(&w, "run", r->run);
@@ -45,12 +44,41 @@ int gvm_run_record_write(const char *run_dir, const struct gvm_run_record *r, st
     gvm_jw_kint(&w, "launcher", r->launcher);
     gvm_jw_kbool(&w, "watch", r->watch);
     gvm_jw_object_end(&w);
-    if (gvm_buf_addc(&out, '\n') < 0 || out.failed)
+    if (gvm_buf_addc(out, '\n') < 0 || out->failed)
         return gvm_err_set(err, ENOMEM, "out of memory writing the run's record");
+    return 0;
+}
+
+int gvm_run_record_write(const char *run_dir, const struct gvm_run_record *r, struct gvm_err *err)
+{
+    GVM_CLEANUP(gvm_buf_done) struct gvm_buf out;
+    gvm_buf_init(&out, RECORD_MAX);
+    int x = encode(r, &out, err);
+    if (x < 0)
+        return x;
     GVM_AUTOCLOSE int dir = open(run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0)
         return gvm_err_sys(err, errno, "cannot open %s", run_dir);
     return gvm_write_file_at(dir, "run.json", gvm_buf_data(&out), out.len, 0600, err);
+}
+
+int gvm_run_record_put(const char *run_dir, const struct gvm_run_record *r, struct gvm_err *err)
+{
+    static const char next[] = ".run.json.next";
+    GVM_CLEANUP(gvm_buf_done) struct gvm_buf out;
+    gvm_buf_init(&out, RECORD_MAX);
+    int x = encode(r, &out, err);
+    if (x < 0)
+        return x;
+    GVM_AUTOCLOSE int dir = open(run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0)
+        return gvm_err_sys(err, errno, "cannot open %s", run_dir);
+    GVM_AUTOCLOSE int fd =
+        openat(dir, next, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    x = fd < 0 ? -errno : gvm_write_all(fd, gvm_buf_data(&out), out.len);
+    if (x == 0 && renameat(dir, next, dir, "run.json") < 0)
+        x = -errno;
+    return x < 0 ? gvm_err_sys(err, -x, "cannot write %s/run.json", run_dir) : 0;
 }
 
 static int get_workspace(const struct gvm_json *v, char dst[4096])
@@ -76,7 +104,9 @@ static int fill(struct gvm_run_record *r, const struct gvm_json *v)
     r->exit_code = (int)gvm_json_int(v, "exit", 0);
     r->launcher = (pid_t)gvm_json_int(v, "launcher", 0);
     r->watch = gvm_json_bool(v, "watch", false);
-    return bad || gvm_json_int(v, "v", 0) != 1 || r->workspace[0] != '/' || r->started_ns <= 0 ? -EINVAL : 0;
+    return bad || gvm_json_int(v, "v", 0) != 1 || r->workspace[0] != '/' || r->started_ns <= 0
+               ? -EINVAL
+               : 0;
 }
 
 int gvm_run_record_read(const char *run_dir, struct gvm_run_record *ret, struct gvm_err *err)
@@ -113,7 +143,8 @@ static int64_t process_start(pid_t pid)
     gvm_buf_init(&out, 4096);
     if (gvm_read_file(path, &out, NULL) < 0)
         return 0;
-    /* Field 2 is the name in parentheses and may hold anything; 3 is the state, 22 the start in ticks. */
+    /* Field 2 is the name in parentheses and may hold anything; 3 is the state, 22 the start in
+     * ticks. */
     text = strrchr(gvm_buf_cstr(&out), ')');
     if (!text || text[1] != ' ' || text[2] == 'Z' || text[2] == 'X')
         return 0;
@@ -123,7 +154,8 @@ static int64_t process_start(pid_t pid)
             return 0;
     uint64_t ticks = 0;
     struct timespec up;
-    if (gvm_parse_u64(field, INT64_MAX / 1000000000, &ticks) < 0 || clock_gettime(CLOCK_BOOTTIME, &up) < 0)
+    if (gvm_parse_u64(field, INT64_MAX / 1000000000, &ticks) < 0 ||
+        clock_gettime(CLOCK_BOOTTIME, &up) < 0)
         return 0;
     int64_t boot = gvm_now_ns() - (up.tv_sec * INT64_C(1000000000) + up.tv_nsec);
     return boot + (int64_t)((double)ticks / (double)sysconf(_SC_CLK_TCK) * 1e9);
@@ -134,6 +166,7 @@ bool gvm_run_is_live(const struct gvm_run_record *r)
     if (r->ended_ns || r->launcher <= 0)
         return false;
     int64_t began = process_start(r->launcher);
-    /* A process younger than the run got the launcher's number later. Two seconds for steps of the clock. */
+    /* A process younger than the run got the launcher's number later. Two seconds for steps of the
+     * clock. */
     return began > 0 && began <= r->started_ns + INT64_C(2000000000);
 }

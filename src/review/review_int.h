@@ -5,10 +5,10 @@
 #include <sys/stat.h>
 #include "review/review.h"
 
-#define REVIEW_MAX_PATH (16u << 10)    /* bytes of one path; what is nested deeper is one change */
-#define REVIEW_MAX_CHANGES 500000u     /* changes of one run */
-#define REVIEW_MAX_MEMORY (512u << 20) /* bytes of one list */
-#define REVIEW_MAX_NAME 256u           /* one name with its NUL (NAME_MAX) */
+#define REVIEW_MAX_PATH    (16u << 10)  /* bytes of one path; what is nested deeper is one change */
+#define REVIEW_MAX_CHANGES 500000u      /* changes of one run */
+#define REVIEW_MAX_MEMORY  (512u << 20) /* bytes of one list */
+#define REVIEW_MAX_NAME    256u         /* one name with its NUL (NAME_MAX) */
 
 /* An open run. */
 struct review_run {
@@ -19,8 +19,10 @@ struct review_run {
 };
 int review_open(const char *run_dir, struct review_run *ret, struct gvm_err *err) GVM_MUST_CHECK;
 void review_close(struct review_run *r);
-/* One writer at a time: commit, discard and the cleaning up after a crash. -EWOULDBLOCK without `wait`. */
-int review_lock(const struct review_run *r, bool wait, int *ret_fd, struct gvm_err *err) GVM_MUST_CHECK;
+/* One writer at a time: commit, discard and the cleaning up after a crash. -EWOULDBLOCK without
+ * `wait`. */
+int review_lock(const struct review_run *r, bool wait, int *ret_fd,
+                struct gvm_err *err) GVM_MUST_CHECK;
 
 /* ---- paths.c: reaching a path of any length below a root without following anything ---- */
 
@@ -54,8 +56,8 @@ bool review_is_whiteout(int dirfd, const char *name, const struct stat *st, char
 char review_opaque(int dirfd);
 /* Made by copying a file of the workspace up, not from nothing. */
 bool review_has_origin(int dirfd, const char *name);
-/* Makes `path` of the upper layer stop hiding: a deletion that stands for a whole folder becomes one
- * deletion per name, without the one for `path` itself. */
+/* Makes `path` of the upper layer stop hiding: a deletion that stands for a whole folder becomes
+ * one deletion per name, without the one for `path` itself. */
 int review_uncover(const struct review_run *r, struct gvm_str path) GVM_MUST_CHECK;
 /* Removes folders of the upper layer, from `dir` upwards, that say nothing any more. */
 void review_prune(const struct review_run *r, struct gvm_str dir);
@@ -79,8 +81,9 @@ struct review_journal {
     char token[17]; /* temporary names are ".gvm-<token>-<number of the change>" */
 };
 #define REVIEW_TEMP_NAME 48
-int review_journal_begin(const struct review_run *r, const struct gvm_changes *c, const bool *picked,
-                         struct review_journal *ret, struct gvm_err *err) GVM_MUST_CHECK;
+int review_journal_begin(const struct review_run *r, const struct gvm_changes *c,
+                         const bool *picked, struct review_journal *ret,
+                         struct gvm_err *err) GVM_MUST_CHECK;
 void review_temp_name(const struct review_journal *j, size_t number, char dst[REVIEW_TEMP_NAME]);
 /* Everything landed or was rolled back: the journal goes. */
 int review_journal_end(const struct review_run *r, struct review_journal *j) GVM_MUST_CHECK;
@@ -90,7 +93,8 @@ bool review_needs_recovery(const struct review_run *r);
 
 /* ---- text.c ---- */
 
-/* Unified hunks of two texts; 1 when given up as too different or too long (nothing added), 0, -ENOBUFS. */
+/* Unified hunks of two texts; 1 when given up as too different or too long (nothing added), 0,
+ * -ENOBUFS. */
 int review_hunks(struct gvm_str before, struct gvm_str after, struct gvm_buf *out) GVM_MUST_CHECK;
 
 /* ---- fault injection: tests set it; called before each step that changes something ---- */

@@ -1,12 +1,13 @@
 /* From the upper layer to the list of changes.
  *
- * Only folders that are in the layer are walked, so the cost follows what the agent touched. Each entry is
- * compared with the owner's file as it is now: what is equal in content, mode and kind is no change. A
- * deletion of a whole folder is listed name by name. There is no recursion: folders wait on a list, and
- * each is opened anew from the root, so that depth costs neither stack nor descriptors.
+ * Only folders that are in the layer are walked, so the cost follows what the agent touched. Each
+ * entry is compared with the owner's file as it is now: what is equal in content, mode and kind is
+ * no change. A deletion of a whole folder is listed name by name. There is no recursion: folders
+ * wait on a list, and each is opened anew from the root, so that depth costs neither stack nor
+ * descriptors.
  *
- * Conflict: the owner's file has a ctime after the run's start, so what the agent saw may not be what is
- * there. A ctime cannot be set back by a program.
+ * Conflict: the owner's file has a ctime after the run's start, so what the agent saw may not be
+ * what is there. A ctime cannot be set back by a program.
  */
 #include "review/review_int.h"
 
@@ -85,7 +86,8 @@ static int add(struct scan *s, struct gvm_change ch, const struct review_facts *
     }
     if (f->host) {
         ch.host_mode = f->host->st_mode;
-        /* A folder's ctime moves with every name in it; what is new inside keeps it from being removed. */
+        /* A folder's ctime moves with every name in it; what is new inside keeps it from being
+         * removed. */
         ch.conflict =
             !S_ISDIR(f->host->st_mode) && review_changed_since(f->host, s->run->rec.started_ns);
     }
@@ -207,7 +209,8 @@ static struct gvm_str read_head(const struct pair *p, char mem[16])
 static int visit_leaf(struct scan *s, const struct pair *p)
 {
     char target[GVM_PATH_MAX] = "", head[16];
-    struct review_facts f = {.now = &p->up, .host = p->on_host ? &p->host : NULL,
+    struct review_facts f = {.now = &p->up,
+                             .host = p->on_host ? &p->host : NULL,
                              .origin = review_has_origin(p->up_dir, p->name)};
     if (S_ISLNK(p->up.st_mode) && read_link(p->up_dir, p->name, target) < 0)
         return -errno;
@@ -238,7 +241,8 @@ static int visit_leaf(struct scan *s, const struct pair *p)
 static int add_closed(struct scan *s, const struct pair *p, const char *refusal)
 {
     struct review_facts f = {.now = &p->up, .host = p->on_host ? &p->host : NULL};
-    struct gvm_change ch = {.path = p->path, .kind = p->on_host ? GVM_CHANGE_MODE : GVM_CHANGE_CREATED};
+    struct gvm_change ch = {.path = p->path,
+                            .kind = p->on_host ? GVM_CHANGE_MODE : GVM_CHANGE_CREATED};
     int r = add(s, ch, &f);
     if (r == 0) {
         s->items->ch.refusal = refusal;
@@ -273,7 +277,8 @@ static int visit(struct scan *s, struct pair *p, char opaque)
 {
     if (fstatat(p->up_dir, p->name, &p->up, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT ? 0 : -errno;
-    p->on_host = p->host_dir >= 0 && fstatat(p->host_dir, p->name, &p->host, AT_SYMLINK_NOFOLLOW) == 0;
+    p->on_host =
+        p->host_dir >= 0 && fstatat(p->host_dir, p->name, &p->host, AT_SYMLINK_NOFOLLOW) == 0;
     if (review_is_whiteout(p->up_dir, p->name, &p->up, opaque))
         return p->on_host ? add_gone(s, p->path, &p->host) : 0;
     return S_ISDIR(p->up.st_mode) ? visit_dir(s, p) : visit_leaf(s, p);
@@ -305,7 +310,9 @@ static int walk_layer(struct scan *s, const struct todo *t)
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
             continue;
         empty = false;
-        struct pair p = {.path = join(s->arena, t->path, e->d_name), .name = e->d_name, .up_dir = up,
+        struct pair p = {.path = join(s->arena, t->path, e->d_name),
+                         .name = e->d_name,
+                         .up_dir = up,
                          .host_dir = host};
         int r = p.path.p ? visit(s, &p, opaque) : -E2BIG;
         if (r < 0)
@@ -330,7 +337,8 @@ static int walk(struct scan *s, const struct todo *t)
 
 static int by_path(const void *a, const void *b)
 {
-    struct gvm_str x = ((const struct gvm_change *)a)->path, y = ((const struct gvm_change *)b)->path;
+    struct gvm_str x = ((const struct gvm_change *)a)->path,
+                   y = ((const struct gvm_change *)b)->path;
     int r = memcmp(x.p, y.p, x.n < y.n ? x.n : y.n);
     return r ? r : (x.n > y.n) - (x.n < y.n);
 }

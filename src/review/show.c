@@ -50,7 +50,8 @@ static bool is_text(struct gvm_str s)
     return memchr(s.p ? s.p : "", '\0', s.n < 8192 ? s.n : 8192) == NULL;
 }
 
-/* 1 = *out holds it, 0 = too large or binary. Nothing there, or no plain file, is the empty text. */
+/* 1 = *out holds it, 0 = too large or binary. Nothing there, or no plain file, is the empty text.
+ */
 static int read_text(const struct side *s, struct gvm_buf *out)
 {
     if (!s->there || !S_ISREG(s->st.st_mode))
@@ -72,7 +73,8 @@ static void put_name(struct gvm_buf *out, const char *prefix, struct gvm_str pat
 {
     bool plain = gvm_utf8_valid(path);
     for (size_t i = 0; plain && i < path.n; i++)
-        plain = (unsigned char)path.p[i] >= 0x20 && path.p[i] != 0x7f && path.p[i] != '"' && path.p[i] != '\\';
+        plain = (unsigned char)path.p[i] >= 0x20 && path.p[i] != 0x7f && path.p[i] != '"' &&
+                path.p[i] != '\\';
     if (plain) {
         gvm_buf_addz(out, prefix);
         gvm_buf_adds(out, path);
@@ -108,19 +110,21 @@ static void put_head(struct gvm_buf *out, const struct gvm_change *ch)
 
 static const char *kind_name(mode_t m)
 {
-    return S_ISREG(m)                   ? "file"
-           : S_ISDIR(m)                 ? "folder"
-           : S_ISLNK(m)                 ? "link"
-           : S_ISFIFO(m)                ? "FIFO"
-           : S_ISSOCK(m)                ? "socket"
-           : S_ISCHR(m) || S_ISBLK(m)   ? "device"
-                                        : "nothing";
+    return S_ISREG(m)                 ? "file"
+           : S_ISDIR(m)               ? "folder"
+           : S_ISLNK(m)               ? "link"
+           : S_ISFIFO(m)              ? "FIFO"
+           : S_ISSOCK(m)              ? "socket"
+           : S_ISCHR(m) || S_ISBLK(m) ? "device"
+                                      : "nothing";
 }
 
 static void put_link(struct gvm_buf *out, const char *sign, const struct side *s)
 {
     char target[GVM_PATH_MAX];
-    ssize_t n = s->there && S_ISLNK(s->st.st_mode) ? readlinkat(s->dir, s->leaf, target, sizeof(target)) : -1;
+    ssize_t n = s->there && S_ISLNK(s->st.st_mode)
+                    ? readlinkat(s->dir, s->leaf, target, sizeof(target))
+                    : -1;
     if (n < 0)
         return;
     gvm_buf_addf(out, "%slink to ", sign);
@@ -146,7 +150,8 @@ static void put_texts(struct gvm_buf *out, const struct gvm_change *ch, struct g
     gvm_buf_adds(out, hunks);
 }
 
-static void put_summary(struct gvm_buf *out, const struct side *host, const struct side *up, const char *why)
+static void put_summary(struct gvm_buf *out, const struct side *host, const struct side *up,
+                        const char *why)
 {
     gvm_buf_addf(out, "%s", why);
     if (host->there && S_ISREG(host->st.st_mode))
@@ -197,7 +202,8 @@ static int put_change(struct gvm_buf *out, const struct gvm_change *ch, const st
     return r == 0 && out->failed ? -ENOBUFS : r;
 }
 
-int gvm_change_diff(const char *run_dir, const struct gvm_change *ch, struct gvm_buf *out, struct gvm_err *err)
+int gvm_change_diff(const char *run_dir, const struct gvm_change *ch, struct gvm_buf *out,
+                    struct gvm_err *err)
 {
     struct review_run run;
     int r = review_open(run_dir, &run, err);

@@ -1,9 +1,10 @@
-/* Unified diff of two texts, after E. Myers, "An O(ND) Difference Algorithm and Its Variations" (1986).
+/* Unified diff of two texts, after E. Myers, "An O(ND) Difference Algorithm and Its Variations"
+ * (1986).
  *
- * Lines become numbers (equal lines, equal numbers), equal lines at both ends are set aside, and the greedy
- * search runs on the rest, keeping the furthest points of every round to walk back along. Memory and time
- * grow with the square of the number of differences, so past MAX_ROUNDS the rest is shown as replaced whole:
- * still a true diff, only not the shortest.
+ * Lines become numbers (equal lines, equal numbers), equal lines at both ends are set aside, and
+ * the greedy search runs on the rest, keeping the furthest points of every round to walk back
+ * along. Memory and time grow with the square of the number of differences, so past MAX_ROUNDS the
+ * rest is shown as replaced whole: still a true diff, only not the shortest.
  */
 #include "review/review_int.h"
 
@@ -11,9 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_LINES 200000u /* lines of one text */
-#define MAX_ROUNDS 1500   /* differences searched for: 9 MB of points */
-#define CONTEXT 3u        /* unchanged lines around a change */
+#define MAX_LINES  200000u /* lines of one text */
+#define MAX_ROUNDS 1500    /* differences searched for: 9 MB of points */
+#define CONTEXT    3u      /* unchanged lines around a change */
 
 struct lines {
     struct gvm_str *text;
@@ -142,7 +143,9 @@ static int compare(struct lines *a, struct lines *b)
     while (tail < a->n - head && tail < b->n - head &&
            a->number[a->n - 1 - tail] == b->number[b->n - 1 - tail])
         tail++;
-    struct search s = {.a = a->number + head, .b = b->number + head, .na = (int)(a->n - head - tail),
+    struct search s = {.a = a->number + head,
+                       .b = b->number + head,
+                       .na = (int)(a->n - head - tail),
                        .nb = (int)(b->n - head - tail)};
     int r = run_search(&s);
     if (r == 0 && s.found >= 0) {

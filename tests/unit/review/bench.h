@@ -128,7 +128,8 @@ static inline void bench_init(struct bench *b)
 /* The run begins: what the host gets from now on is a conflict. */
 static inline void start_run(const struct bench *b)
 {
-    struct gvm_run_record rec = {.run = "20260101T000000-abcdef", .agent = "tester", .command = "agent"};
+    struct gvm_run_record rec = {
+        .run = "20260101T000000-abcdef", .agent = "tester", .command = "agent"};
     usleep(20000); /* a file's ctime comes from a coarser clock */
     rec.started_ns = gvm_now_ns();
     rec.ended_ns = rec.started_ns + 1;
@@ -173,12 +174,13 @@ static inline const struct gvm_change *get_change(const struct gvm_changes *c, c
     return ch;
 }
 
-static inline const struct gvm_change *want(const struct gvm_changes *c, const char *path, int kind, int class_)
+static inline const struct gvm_change *want(const struct gvm_changes *c, const char *path, int kind,
+                                            int class_)
 {
     const struct gvm_change *ch = get_change(c, path);
     if ((int)ch->kind != kind || (int)ch->class_ != class_)
-        fail_msg("%s is %s, %s (%s)", path, gvm_change_kind_name(ch->kind), gvm_change_class_name(ch->class_),
-                 ch->why);
+        fail_msg("%s is %s, %s (%s)", path, gvm_change_kind_name(ch->kind),
+                 gvm_change_class_name(ch->class_), ch->why);
     return ch;
 }
 

@@ -1,5 +1,5 @@
-/* Landing and dropping: what is chosen lands, nothing else moves, nothing is followed, and a crash or a full
- * disk at any step leaves each file as before or as after. */
+/* Landing and dropping: what is chosen lands, nothing else moves, nothing is followed, and a crash
+ * or a full disk at any step leaves each file as before or as after. */
 #include "bench.h"
 
 static void lands_what_is_chosen(void **state)
@@ -177,7 +177,8 @@ static void planted_links(void **state)
     assert_int_equal(done, 1);
     assert_string_equal(get(b.host, "ok"), "new");
     assert_string_equal(get(outside, "victim"), "precious");
-    /* Found as they are now: the links are replaced themselves, or are in the way; the outside never moves. */
+    /* Found as they are now: the links are replaced themselves, or are in the way; the outside
+     * never moves. */
     commit(&b, NULL, true);
     assert_string_equal(get(outside, "victim"), "precious");
     assert_string_equal(get(b.host, "victim"), "evil");
@@ -211,7 +212,8 @@ static void links_in_the_layer(void **state)
     struct gvm_change climb = {.path = GVM_STR("../outside/x.txt"), .mode = S_IFREG | 0644};
     struct gvm_changes one = {.list = &climb, .n = 1};
     put(b.upper, "x.txt", "evil", 0644);
-    assert_true(gvm_changes_commit(b.run, &one, pick_all, NULL, true, &done, &err) < 0 || done == 0);
+    assert_true(gvm_changes_commit(b.run, &one, pick_all, NULL, true, &done, &err) < 0 ||
+                done == 0);
     assert_string_equal(get(outside, "x.txt"), "private");
     bench_done(&b);
 }
@@ -271,7 +273,8 @@ static void discards(void **state)
     assert_string_equal(get(b.host, "gone/sub/two"), "2");
     assert_string_equal(get(b.host, "over/x"), "x");
     assert_string_equal(get(b.host, "a"), "old");
-    assert_false(there(b.host, "gone/one") || there(b.host, "gone/sub/three") || there(b.host, "over/y"));
+    assert_false(there(b.host, "gone/one") || there(b.host, "gone/sub/three") ||
+                 there(b.host, "over/y"));
     assert_int_equal(count(&b), 0);
     bench_done(&b);
 }
@@ -311,7 +314,8 @@ static void hashes(void **state)
     put(b.upper, "n.txt", "abc", 0644);
     put_whiteout(&b, "d");
     static const char abc[] = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-    static const char nothing[] = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    static const char nothing[] =
+        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     struct gvm_changes c = scan(&b);
     assert_int_equal(gvm_change_hashes(b.run, get_change(&c, "a"), before, after, &err), 0);
     assert_string_equal(before, abc);
@@ -393,7 +397,8 @@ static void check_each(const struct bench *b, int step)
 
 static void check_after(const struct bench *b)
 {
-    assert_true(is(b, "changed", "new") && is(b, "n/e/w", "new") && is(b, "dir", "new") && is(b, "file/in", "new"));
+    assert_true(is(b, "changed", "new") && is(b, "n/e/w", "new") && is(b, "dir", "new") &&
+                is(b, "file/in", "new"));
     assert_false(there(b->host, "gone") || there(b->host, "gonedir"));
     assert_int_equal(mode_of(b->host, "mode") & 0777, 0755);
     assert_true(there(b->host, "link"));

@@ -116,7 +116,8 @@ static void conflicts(void **state)
 static void names(void **state)
 {
     (void)state;
-    static const char *const list[] = {"new\nline.txt", "\xff\xfe.txt", "esc\033[2J.txt", "-rf.txt", "a b.txt"};
+    static const char *const list[] = {"new\nline.txt", "\xff\xfe.txt", "esc\033[2J.txt", "-rf.txt",
+                                       "a b.txt"};
     struct bench b;
     bench_init(&b);
     start_run(&b);
@@ -133,7 +134,8 @@ static void names(void **state)
     bench_done(&b);
 }
 
-/* Deeper than PATH_MAX: listed, landed and dropped all the same; deeper than we show: one change. */
+/* Deeper than PATH_MAX: listed, landed and dropped all the same; deeper than we show: one change.
+ */
 static void depth(void **state)
 {
     (void)state;
@@ -158,7 +160,8 @@ static void depth(void **state)
     close(dir);
     struct gvm_changes c = scan(&b);
     assert_int_equal(c.n, 2);
-    const struct gvm_change *deep = gvm_str_ends(c.list[0].path, GVM_STR("deep.txt")) ? &c.list[0] : &c.list[1];
+    const struct gvm_change *deep =
+        gvm_str_ends(c.list[0].path, GVM_STR("deep.txt")) ? &c.list[0] : &c.list[1];
     const struct gvm_change *closed = deep == &c.list[0] ? &c.list[1] : &c.list[0];
     assert_true(deep->path.n > 8000);
     assert_int_equal(deep->class_, GVM_CLASS_AUTO);
@@ -265,7 +268,10 @@ static const struct row rows[] = {
     {"venv/bin/activate", 0644, "x", R},
     {"run.txt", 0755, "x", R},
     {"script.txt", 0644, "#!/bin/sh\n", R},
-    {"elf.txt", 0644, "\x7f" "ELF\x02", R},
+    {"elf.txt", 0644,
+     "\x7f"
+     "ELF\x02",
+     R},
     {"setuid.txt", 04644, "x", R},
     {"__pycache__/x.cpython-311.pyc", 0644, "x", D},
     {"node_modules/.cache/x/y", 0644, "x", D},
@@ -368,7 +374,8 @@ static void kernel_layer(void **state)
     char command[4096];
     snprintf(command, sizeof(command),
              "cd %s && mkdir work mnt && exec unshare -rm sh -ec 'mount -t overlay overlay -o "
-             "userxattr,lowerdir=%s,upperdir=%s,workdir=work mnt; cd mnt; echo two >>edit.txt; rm rm.txt; "
+             "userxattr,lowerdir=%s,upperdir=%s,workdir=work mnt; cd mnt; echo two >>edit.txt; rm "
+             "rm.txt; "
              "rm -r d; mkdir d; echo 3 >d/three.txt; rm -r e; mv mv.txt mv2.txt; touch touched; "
              "echo n >new.txt; chmod 600 keep'",
              b.run, b.host, b.upper);
@@ -408,7 +415,8 @@ static void kernel_layer(void **state)
     assert_string_equal(get(b.host, "d/two"), "2");
     assert_string_equal(get(b.host, "d/three.txt"), "3\n");
     assert_string_equal(get(b.host, "mv2.txt"), "moved");
-    assert_false(there(b.host, "e") || there(b.host, "d/one") || there(b.host, "rm.txt") || there(b.host, "mv.txt"));
+    assert_false(there(b.host, "e") || there(b.host, "d/one") || there(b.host, "rm.txt") ||
+                 there(b.host, "mv.txt"));
     bench_done(&b);
 }
 
@@ -417,8 +425,13 @@ static void record(void **state)
     (void)state;
     struct bench b;
     bench_init(&b);
-    struct gvm_run_record in = {.run = "20260101T000000-abcdef", .agent = "a", .workspace = "/w/\xff\n", .command = "x y",
-                                .started_ns = 1764000000123456789, .exit_code = 137, .launcher = getpid(),
+    struct gvm_run_record in = {.run = "20260101T000000-abcdef",
+                                .agent = "a",
+                                .workspace = "/w/\xff\n",
+                                .command = "x y",
+                                .started_ns = 1764000000123456789,
+                                .exit_code = 137,
+                                .launcher = getpid(),
                                 .watch = true};
     struct gvm_run_record out = {0};
     struct gvm_err err = {0};

@@ -144,15 +144,22 @@ static void whole_changes(void **state)
     put_whiteout(&b, "gone");
     put_link(b.upper, "l", "/new");
     put_link(b.upper, "t", "x");
-    show(&b, "a", "diff --git a/a b/a\nold mode 100644\nnew mode 100755\n--- a/a\n+++ b/a\n@@ -1,2 +1,2 @@\n 1\n-2\n+3\n");
-    show(&b, "n\n.txt", "diff --git \"a/n\\012.txt\" \"b/n\\012.txt\"\nnew file mode 100644\n--- /dev/null\n"
-                        "+++ \"b/n\\012.txt\"\n@@ -0,0 +1 @@\n+new\n");
+    show(&b, "a",
+         "diff --git a/a b/a\nold mode 100644\nnew mode 100755\n--- a/a\n+++ b/a\n@@ -1,2 +1,2 "
+         "@@\n 1\n-2\n+3\n");
+    show(&b, "n\n.txt",
+         "diff --git \"a/n\\012.txt\" \"b/n\\012.txt\"\nnew file mode 100644\n--- /dev/null\n"
+         "+++ \"b/n\\012.txt\"\n@@ -0,0 +1 @@\n+new\n");
     show(&b, "bin", "diff --git a/bin b/bin\nnew file mode 100644\nbinary file, 4 bytes\n");
     show(&b, "mode", "diff --git a/mode b/mode\nold mode 100644\nnew mode 100600\n");
-    show(&b, "gone", "diff --git a/gone b/gone\ndeleted file mode 100600\n--- a/gone\n+++ /dev/null\n@@ -1 +0,0 @@\n-1\n");
+    show(&b, "gone",
+         "diff --git a/gone b/gone\ndeleted file mode 100600\n--- a/gone\n+++ /dev/null\n@@ -1 "
+         "+0,0 @@\n-1\n");
     show(&b, "l", "diff --git a/l b/l\n-link to old\n+link to /new\n");
-    show(&b, "t", "diff --git a/t b/t\nold mode 100644\nnew mode 120777\n+link to x\na link in place of a file\n"
-                  "--- a/t\n+++ /dev/null\n@@ -1 +0,0 @@\n-text\n");
+    show(&b, "t",
+         "diff --git a/t b/t\nold mode 100644\nnew mode 120777\n+link to x\na link in place of a "
+         "file\n"
+         "--- a/t\n+++ /dev/null\n@@ -1 +0,0 @@\n-text\n");
     bench_done(&b);
 }
 
