@@ -33,7 +33,8 @@ static int64_t count_pending(const char *dir)
     return n;
 }
 
-static int print_json(const char *id, const struct gvm_run_record *rec, int64_t pending, struct gvm_err *err)
+static int print_json(const char *id, const struct gvm_run_record *rec, int64_t pending,
+                      struct gvm_err *err)
 {
     GVM_CLEANUP(gvm_buf_done) struct gvm_buf out;
     gvm_buf_init(&out, 64u << 10);
