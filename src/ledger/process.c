@@ -36,7 +36,6 @@ static const int64_t HEAD_SYNC_NS = 250 * MS; /* at least between two synced che
 static const int64_t HEAL_NS = 200 * MS;
 static const int64_t REST_NS = 1000 * MS;     /* quiet for so long: partial tiles, synced checkpoint */
 static const int64_t LAST_HEAD_NS = 1000 * MS;
-static const int64_t GATHER_NS = 30000;       /* how long a batch waits for askers of the last one */
 
 /* Whom to answer when the batch is done. */
 struct ask {
@@ -48,9 +47,10 @@ struct ask {
 struct process {
     struct gvm_chan *chan[GVM_ROLE_MAX];
     unsigned generation[GVM_ROLE_MAX];
+    unsigned ready; /* 1 << role: poll() saw something on the channel */
     struct ledger_writer *w;
     struct ask *asks;
-    unsigned nasks, last_asks;
+    unsigned nasks;
     int64_t held_since; /* 0: the batch is empty */
     bool stop;
     /* signing */
@@ -134,7 +134,6 @@ static void commit(struct process *p)
     for (unsigned i = 0; i < lines; i++)
         if (p->asks[i].id)
             answer(p, &p->asks[i], r < 0 ? EIO : 0, r < 0 ? 0 : first + i);
-    p->last_asks = p->nasks;
     p->nasks = 0;
     p->held_since = 0;
     unsigned lost = r < 0 ? lines : 0;
@@ -318,36 +317,36 @@ static void on_message(struct process *p, enum gvm_role role, struct gvm_msg *m)
     gvm_msg_done(m);
 }
 
-/* Up to ROUND_FRAMES frames of one channel; true if there was one. */
+/* Up to ROUND_FRAMES frames of one channel; true if there may be more. */
 static bool drain_one(struct process *p, enum gvm_role role)
 {
     struct gvm_msg m;
-    bool any = false;
-    for (unsigned i = 0; i < ROUND_FRAMES && p->chan[role]; i++) {
-        int r = gvm_chan_recv(p->chan[role], &m);
+    for (unsigned i = 0; i < ROUND_FRAMES; i++) {
+        int r = p->chan[role] ? gvm_chan_recv(p->chan[role], &m) : 0;
         if (r == 0)
-            break;
+            return false;
         if (r < 0) {
             if (r != -EPIPE)
                 gvm_log(GVM_LOG_ERROR, "%s broke the protocol", gvm_role_name(role));
             hang_up(p, role);
-            break;
+            return false;
         }
-        any = true;
         on_message(p, role, &m);
     }
-    return any;
+    return true;
 }
 
-/* Turn by turn, so that no channel starves another, until all are empty or a batch is worth it. */
+/* The channels that poll() named, turn by turn, so that none starves another, until all are empty or a
+ * batch is worth it. */
 static void drain(struct process *p)
 {
-    bool any;
-    do {
-        any = false;
+    unsigned ready = p->ready;
+    p->ready = 0;
+    while (ready && p->w->count < HOLD_ENTRIES) {
         for (unsigned role = GVM_ROLE_PARENT; role < GVM_ROLE_MAX; role++)
-            any |= drain_one(p, (enum gvm_role)role);
-    } while (any && p->w->count < HOLD_ENTRIES);
+            if (ready >> role & 1 && !drain_one(p, (enum gvm_role)role))
+                ready &= ~(1u << role);
+    }
 }
 
 /* ---- the loop ---- */
@@ -370,24 +369,16 @@ static bool wait_frames(struct process *p, int64_t until)
     int64_t left = until - gvm_mono_ns();
     left = left < 0 ? 0 : left;
     struct timespec ts = {.tv_sec = left / (1000 * MS), .tv_nsec = left % (1000 * MS)};
-    bool ready = false;
+    p->ready = 0;
     if (ppoll(fds, n, until ? &ts : NULL, NULL) <= 0)
         return false;
     for (nfds_t i = 0; i < n; i++) {
         if (fds[i].revents & POLLOUT && gvm_chan_flush(p->chan[who[i]]) < 0)
             hang_up(p, who[i]);
-        ready |= (fds[i].revents & ~POLLOUT) != 0;
+        if (fds[i].revents & ~POLLOUT)
+            p->ready |= 1u << who[i];
     }
-    return ready;
-}
-
-/* Askers that were just answered come back at once: a moment's patience puts them all into one batch
- * instead of one alone and the rest behind it. */
-static void gather(struct process *p)
-{
-    int64_t until = gvm_mono_ns() + GATHER_NS;
-    while (p->nasks && p->nasks < p->last_asks && wait_frames(p, until))
-        drain(p);
+    return p->ready != 0;
 }
 
 static void earlier(int64_t *until, int64_t t)
@@ -473,7 +464,6 @@ static void serve(struct process *p)
     while (!p->stop) {
         bool ready = wait_frames(p, next_deadline(p));
         drain(p);
-        gather(p);
         int64_t now = gvm_mono_ns();
         if (batch_due(p, now))
             commit(p);
@@ -494,17 +484,22 @@ static void serve(struct process *p)
 /* What was sent before the end is still taken, and the last head gets its signature. */
 static void finish(struct process *p)
 {
-    drain(p);
+    int64_t until = gvm_mono_ns() + LAST_HEAD_NS;
+    while (gvm_mono_ns() < until && wait_frames(p, 1)) {
+        drain(p);
+        if (batch_due(p, gvm_mono_ns()))
+            commit(p);
+    }
     if (p->w->count)
         commit(p);
-    int64_t until = gvm_mono_ns() + LAST_HEAD_NS;
-    while (p->chan[GVM_ROLE_KEYS] && !p->closed_since && p->w->head.size < p->w->tree->size &&
-           gvm_mono_ns() < until) {
-        if (!p->sign_out)
-            p->sign_due = 1;
+    /* Twice: the signature under way may be of an older head. */
+    for (unsigned i = 0; i < 2 && !p->closed_since; i++) {
+        p->sign_due = 1;
         ask_signature(p, gvm_mono_ns());
-        (void)wait_frames(p, until);
-        (void)drain_one(p, GVM_ROLE_KEYS);
+        while (p->sign_out && gvm_mono_ns() < until) {
+            (void)wait_frames(p, until);
+            (void)drain_one(p, GVM_ROLE_KEYS);
+        }
     }
 }
 
