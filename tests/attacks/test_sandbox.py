@@ -17,7 +17,9 @@ import gvmtest
 
 tap = gvmtest.Tap()
 home = gvmtest.Home('[policy]\ndefault = { type = "Deny", reason = "closed" }\n')
-PROBE = os.path.join(gvmtest.BIN, "tests", "unit", "sandbox", "probe_kernel")
+PROBE = os.path.join(gvmtest.BIN, "probe_kernel")  # beside the programs when installed by the runner
+if not os.path.exists(PROBE):
+    PROBE = os.path.join(gvmtest.BIN, "tests", "unit", "sandbox", "probe_kernel")
 ROOT = os.getuid() == 0
 MARK = "secret-marker-4711"
 
