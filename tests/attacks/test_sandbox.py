@@ -73,7 +73,14 @@ def kernel_probes():
 
 def abstract_socket_and_signals():
     server = socket.socket(socket.AF_UNIX)
-    server.bind("\0gvm-attack-test")
+
+    def bound():
+        try:
+            server.bind("\0gvm-attack-test")
+            return True
+        except OSError:
+            return False  # the same script runs as another user just now
+    gvmtest.wait_for(bound, 120)
     server.listen()
     server.settimeout(0.2)
     victim = subprocess.Popen(["sleep", "60"])
