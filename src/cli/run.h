@@ -37,7 +37,7 @@ struct run {
     char dir[GVM_PATH_MAX];         /* state/runs/<id> */
     char workspace[PATH_MAX], cwd[PATH_MAX], home[PATH_MAX];
     char config[GVM_PATH_MAX];
-    bool has_config, recorded, registered;
+    bool has_config, registered;
     const char *const *argv;
     struct gvm_sandbox *sandbox;
     struct gvm_chan *chan;          /* NULL while the daemon is away */
@@ -49,7 +49,7 @@ struct run {
     int64_t tried_ns;               /* last attempt to reach a lost daemon */
     unsigned tries;
     int exit_code;
-    bool timed_out, disk_full;
+    bool timed_out, disk_full, changed;
 };
 
 /* run_options.c */

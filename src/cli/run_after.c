@@ -92,13 +92,15 @@ static void tell(const struct run *r, const struct gvm_changes *all, size_t merg
     fprintf(stderr, "gvm: next: gvm diff %s, gvm commit %s, gvm discard %s\n", r->id, r->id, r->id);
 }
 
-/* While the daemon records the end. */
+/* While the daemon records the end. Only a run that left something must be found after a power loss. */
 static void close_record(struct run *r)
 {
     struct gvm_err err = {0};
     r->record.ended_ns = gvm_now_ns();
     r->record.exit_code = r->exit_code;
-    if (gvm_run_record_write(r->dir, &r->record, &err) < 0)
+    int x = r->changed ? gvm_run_record_write(r->dir, &r->record, &err)
+                       : gvm_run_record_put(r->dir, &r->record, &err);
+    if (x < 0)
         cli_fail(GVM_EXIT_ERROR, &err);
 }
 
@@ -144,6 +146,7 @@ int run_after(struct run *r, struct gvm_err *err)
         x = note_summary(r, &c.all, merged, &e);
         keep_first(&first, &e, x);
     }
+    r->changed = x < 0 || c.all.n > 0;
     GVM_CLEANUP(gvm_buf_done) struct gvm_buf counts;
     gvm_buf_init(&counts, 4096);
     put_changes(&counts, &c.all, merged);

@@ -19,6 +19,7 @@ struct loop {
     struct run_tty *tty;
     int signal_fd;
     int64_t timeout_ns, kill_ns, disk_ns; /* moments; 0 = never */
+    bool synced;
 };
 
 /* A signal the caller ignores (nohup, a background job of an old shell) stays ignored. */
@@ -65,6 +66,10 @@ static void take_signals(struct loop *l)
 static void check_disk(struct loop *l, int64_t now)
 {
     struct run *r = l->r;
+    struct gvm_err err = {0};
+    if (!l->synced && gvm_run_record_write(r->dir, &r->record, &err) < 0)
+        cli_say("%s", err.text);
+    l->synced = true; /* a run of less than a second is put on disk with its end */
     uint64_t max = r->opt.max_disk ? r->opt.max_disk : DEFAULT_DISK;
     if (gvm_sandbox_disk(r->dir, max) > max && !r->disk_full) {
         r->disk_full = true;

@@ -145,9 +145,7 @@ static int write_record(struct run *r, struct gvm_err *err)
     c->started_ns = gvm_now_ns();
     c->launcher = getpid();
     c->watch = r->opt.watch;
-    int x = gvm_run_record_write(r->dir, c, err);
-    r->recorded = x == 0;
-    return x;
+    return gvm_run_record_put(r->dir, c, err); /* run_loop() sees to it that it lasts */
 }
 
 /* ---- the sandbox ---- */
@@ -208,7 +206,7 @@ int run_launch(struct run *r, struct gvm_err *err)
     if (x == 0)
         x = run_register(r, err);
     if (x == 0)
-        x = write_record(r, err); /* on disk while the daemon works */
+        x = write_record(r, err); /* while the daemon works */
     if (x == 0)
         x = run_await_ready(r, &pem, err);
     if (x == 0)

@@ -173,5 +173,5 @@ int sandbox_mount_etc(struct sandbox_init *in, struct gvm_err *err)
 {
     int r = sandbox_trust_finish(in, err);
     sandbox_layer_close(&in->etc);
-    return r == 0 ? sandbox_overlay(in, "etc", "etc", "/etc", NULL, NULL, err) : r;
+    return r == 0 ? sandbox_overlay(in, "etc", "etc", "/etc", NULL, err) : r;
 }

@@ -15,16 +15,17 @@
 
 /* ---- home and workspace ---- */
 
-static int make_dirs(struct sandbox_init *in, const char *upper, const char *work, const char *ret[2],
-                     struct gvm_err *err)
+static int make_upper(struct sandbox_init *in, const char *dir, const char *work, struct sandbox_upper *ret,
+                      struct gvm_err *err)
 {
-    const char *names[2] = {upper, work};
+    const char **names[2] = {&ret->dir, &ret->work};
+    const char *rel[2] = {dir, work};
     for (int i = 0; i < 2; i++) {
-        ret[i] = gvm_arena_printf(in->arena, "%s/%s", in->plan->run_dir, names[i]);
-        if (!ret[i])
+        *names[i] = gvm_arena_printf(in->arena, "%s/%s", in->plan->run_dir, rel[i]);
+        if (!*names[i])
             return gvm_err_set(err, ENOMEM, "out of memory");
-        if (mkdir(ret[i], 0700) < 0 && errno != EEXIST)
-            return gvm_err_sys(err, errno, "cannot make %s", ret[i]);
+        if (mkdir(*names[i], 0700) < 0 && errno != EEXIST)
+            return gvm_err_sys(err, errno, "cannot make %s", *names[i]);
     }
     return 0;
 }
@@ -37,15 +38,13 @@ static void same_mode(const char *upper, const char *host)
         return; /* an odd mode at worst */
 }
 
-static int show_tree(struct sandbox_init *in, const char *name, const char *host, const char *upper,
-                     const char *work, int (*hide)(struct sandbox_init *, struct sandbox_layer *,
-                                                   struct gvm_err *), struct gvm_err *err)
+typedef int hide_fn(struct sandbox_init *, struct sandbox_layer *, struct gvm_err *);
+
+static int show_tree(struct sandbox_init *in, const char *name, const char *host,
+                     const struct sandbox_upper *upper, hide_fn *hide, struct gvm_err *err)
 {
     struct sandbox_layer l;
-    const char *dirs[2];
-    int r = make_dirs(in, upper, work, dirs, err);
-    if (r == 0)
-        r = sandbox_layer_open(in, name, host, &l, err);
+    int r = sandbox_layer_open(in, name, host, &l, err);
     if (r < 0)
         return r;
     r = hide(in, &l, err);
@@ -56,20 +55,18 @@ static int show_tree(struct sandbox_init *in, const char *name, const char *host
         r = sandbox_mkdir(in, host, err);
     if (r < 0)
         return r;
-    same_mode(dirs[0], host);
-    return sandbox_overlay(in, host, name, host, dirs[0], dirs[1], err);
+    same_mode(upper->dir, host);
+    return sandbox_overlay(in, host, name, host, upper, err);
 }
 
 /* A home with mounts in it (a kernel that lets go of nothing locked refuses the overlay) is not shown at all:
  * the agent gets an empty one, which is on disk like the other. */
-static int empty_home(struct sandbox_init *in, const char *why, struct gvm_err *err)
+static int empty_home(struct sandbox_init *in, const struct sandbox_upper *upper, const char *why,
+                      struct gvm_err *err)
 {
-    const char *dirs[2], *home = in->plan->home;
-    int r = make_dirs(in, "home-upper", "home-work", dirs, err);
+    int r = sandbox_mkdir(in, in->plan->home, err);
     if (r == 0)
-        r = sandbox_mkdir(in, home, err);
-    if (r == 0)
-        r = sandbox_bind(in, dirs[0], home + 1, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, err);
+        r = sandbox_bind(in, upper->dir, in->plan->home + 1, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, err);
     if (r == 0)
         sandbox_remark(in, "the home directory inside is empty: %s", why);
     return r;
@@ -77,11 +74,14 @@ static int empty_home(struct sandbox_init *in, const char *why, struct gvm_err *
 
 static int show_home(struct sandbox_init *in, struct gvm_err *err)
 {
-    const char *home = in->plan->home;
+    struct sandbox_upper upper = {0};
     struct gvm_err why = {0};
-    int r = show_tree(in, "home", home, "home-upper", "home-work", sandbox_hide_home, &why);
+    int r = make_upper(in, "home-upper", "home-work", &upper, err);
+    if (r < 0)
+        return r;
+    r = show_tree(in, "home", in->plan->home, &upper, sandbox_hide_home, &why);
     if (r == -EBUSY)
-        return empty_home(in, why.text, err);
+        return empty_home(in, &upper, why.text, err);
     if (r < 0 && err)
         *err = why;
     return r;
@@ -95,9 +95,11 @@ static int hide_both(struct sandbox_init *in, struct sandbox_layer *l, struct gv
 
 static int show_workspace(struct sandbox_init *in, struct gvm_err *err)
 {
+    struct sandbox_upper upper = {0};
     bool home_too = strcmp(in->plan->workspace, in->plan->home) == 0;
-    return show_tree(in, "work", in->plan->workspace, "upper", "work", home_too ? hide_both : sandbox_hide_work,
-                     err);
+    int r = make_upper(in, "upper", "work", &upper, err);
+    return r < 0 ? r : show_tree(in, "work", in->plan->workspace, &upper,
+                                 home_too ? hide_both : sandbox_hide_work, err);
 }
 
 /* Some homes are no place of their own: "/" and "/nonexistent" of service accounts. */
@@ -132,7 +134,7 @@ static int show_programs(struct sandbox_init *in, const char *dir, struct gvm_er
     if (r < 0)
         return r;
     struct gvm_err why = {0};
-    r = sandbox_overlay(in, dir, "none", dir, NULL, NULL, &why);
+    r = sandbox_overlay(in, dir, "none", dir, NULL, &why);
     return r == 0 ? 0 : sandbox_bind(in, dir, dir + 1, READ_ONLY, err);
 }
 

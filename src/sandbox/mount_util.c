@@ -57,25 +57,26 @@ int sandbox_tmpfs(struct sandbox_init *in, const char *at, const char *options, 
 }
 
 /* The option strings name directories through descriptors: no path of the host shows in /proc/mounts, and
- * colons or commas in paths mean nothing. */
+ * colons or commas in paths mean nothing. fd: layer, lower, upper (-1 = none), work. */
 static int overlay_options(char *dst, size_t cap, const int fd[4])
 {
-    char self[] = "/proc/self/fd";
+    static const char self[] = "/proc/self/fd";
     int n = fd[2] < 0 ? snprintf(dst, cap, "userxattr,lowerdir=%s/%d:%s/%d", self, fd[0], self, fd[1])
                       : snprintf(dst, cap, "userxattr,lowerdir=%s/%d:%s/%d,upperdir=%s/%d,workdir=%s/%d",
-                                 self, fd[0], self, fd[1], self, fd[2], self, fd[3]);
+                                 self, fd[0], self, fd[1], self, fd[2], self,
+                                 fd[3]);
     return n > 0 && (size_t)n < cap ? 0 : -ENAMETOOLONG;
 }
 
 int sandbox_overlay(struct sandbox_init *in, const char *at, const char *hide_layer, const char *lower,
-                    const char *upper, const char *work, struct gvm_err *err)
+                    const struct sandbox_upper *upper, struct gvm_err *err)
 {
     const int how = O_PATH | O_DIRECTORY | O_CLOEXEC;
     GVM_AUTOCLOSE int hide_fd = openat(in->layers, hide_layer, how);
     GVM_AUTOCLOSE int lower_fd = open(lower, how);
-    GVM_AUTOCLOSE int upper_fd = upper ? open(upper, how) : -1;
-    GVM_AUTOCLOSE int work_fd = work ? open(work, how) : -1;
-    if (hide_fd < 0 || lower_fd < 0 || (upper && upper_fd < 0) || (work && work_fd < 0))
+    GVM_AUTOCLOSE int upper_fd = upper ? open(upper->dir, how) : -1;
+    GVM_AUTOCLOSE int work_fd = upper ? open(upper->work, how) : -1;
+    if (hide_fd < 0 || lower_fd < 0 || (upper && (upper_fd < 0 || work_fd < 0)))
         return gvm_err_sys(err, errno, "cannot open %s or its layers", lower);
     char options[256];
     int r = overlay_options(options, sizeof(options), (int[]){hide_fd, lower_fd, upper_fd, work_fd});
@@ -92,7 +93,7 @@ int sandbox_overlay(struct sandbox_init *in, const char *at, const char *hide_la
         return gvm_err_set(err, EBUSY, "%s cannot be shown because %s is mounted inside it (unmount that, or "
                                        "choose another directory)", lower, sub);
     return gvm_err_sys(err, code, "cannot lay an overlay over %s (its upper layer is in %s)", lower,
-                       upper ? upper : "memory");
+                       upper ? upper->dir : "memory");
 }
 
 bool sandbox_beneath(const char *path, const char *dir)

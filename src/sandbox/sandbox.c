@@ -355,16 +355,11 @@ int gvm_sandbox_wait(struct gvm_sandbox *s, int *ret_code, struct gvm_err *err)
 /* The overlay leaves its work directory with mode 0 inside; nobody needs it after the unmount. */
 static void remove_work(const char *run_dir)
 {
-    static const char *const names[] = {"work", "home-work", "root"};
+    static const char *const names[] = {"work/work", "work/index", "work", "home-work/work", "home-work/index",
+                                        "home-work", "root"};
     GVM_AUTOCLOSE int dir = open(run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    for (size_t i = 0; dir >= 0 && i < 3; i++) {
-        char inner[64];
-        snprintf(inner, sizeof(inner), "%s/work", names[i]);
-        unlinkat(dir, inner, AT_REMOVEDIR);
-        snprintf(inner, sizeof(inner), "%s/index", names[i]);
-        unlinkat(dir, inner, AT_REMOVEDIR);
+    for (size_t i = 0; dir >= 0 && i < sizeof(names) / sizeof(names[0]); i++)
         unlinkat(dir, names[i], AT_REMOVEDIR);
-    }
 }
 
 void gvm_sandbox_free(struct gvm_sandbox *s)

@@ -116,9 +116,12 @@ int sandbox_bind(struct sandbox_init *in, const char *src, const char *at, uint6
 int sandbox_tmpfs(struct sandbox_init *in, const char *at, const char *options, struct gvm_err *err);
 /* Directory `at` with its parents. */
 int sandbox_mkdir(struct sandbox_init *in, const char *at, struct gvm_err *err);
-/* An overlay at `at` over `lower`, with what is hidden on top; `upper`/`work` NULL = read-only. */
+/* An overlay at `at` over `lower`, with what is hidden on top; `upper` NULL = read-only. */
+struct sandbox_upper {
+    const char *dir, *work;
+};
 int sandbox_overlay(struct sandbox_init *in, const char *at, const char *hide_layer, const char *lower,
-                    const char *upper, const char *work, struct gvm_err *err);
+                    const struct sandbox_upper *upper, struct gvm_err *err);
 /* True when `path` is `dir` or lies beneath it. */
 bool sandbox_beneath(const char *path, const char *dir);
 /* First mount point strictly beneath `dir` on the host into dst; false when there is none. */
