@@ -60,7 +60,7 @@ static struct gvm_str join(struct gvm_arena *a, struct gvm_str dir, const char *
         memcpy(p, dir.p, dir.n);
         p[dir.n] = '/';
     }
-    memcpy(p + skip, name, n);
+    memcpy(p + skip, name, n + 1);
     return (struct gvm_str){p, skip + n};
 }
 

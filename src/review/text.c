@@ -92,7 +92,7 @@ static int start_of(const struct search *s, int d, int k)
 
 static int run_round(struct search *s, int d)
 {
-    s->rounds[d] = gvm_calloc((size_t)(2 * d + 1), sizeof(int));
+    s->rounds[d] = gvm_calloc(2 * (size_t)d + 1, sizeof(int));
     if (!s->rounds[d])
         return -ENOMEM;
     for (int k = -d; k <= d; k += 2) {
