@@ -409,6 +409,10 @@ static const char *manual_reason(const struct gvm_change *ch, const struct revie
         [GVM_CHANGE_MODE] = "changes the mode of a file of yours",
         [GVM_CHANGE_TYPE] = "puts another kind of file in place of yours",
     };
+    if (ch->kind == GVM_CHANGE_DELETED && S_ISDIR(ch->host_mode))
+        return "deletes a folder of yours";
+    if (ch->kind == GVM_CHANGE_MODE && S_ISDIR(ch->host_mode))
+        return "changes the mode of a folder of yours";
     if (ch->kind != GVM_CHANGE_CREATED)
         return by_kind[ch->kind];
     if (any_glob(secret_names, COUNT(secret_names), review_basename(low)))
