@@ -97,9 +97,10 @@ struct gvm_run_record {
 /* Durable replace of run.json. */
 int gvm_run_record_write(const char *run_dir, const struct gvm_run_record *r,
                          struct gvm_err *err) GVM_MUST_CHECK;
-/* The same without waiting for the disk: whole for every later reader, also after a SIGKILL, but not yet
- * after a power loss. */
-int gvm_run_record_put(const char *run_dir, const struct gvm_run_record *r, struct gvm_err *err) GVM_MUST_CHECK;
+/* The same without waiting for the disk: whole for every later reader, also after a SIGKILL, but
+ * not yet after a power loss. */
+int gvm_run_record_put(const char *run_dir, const struct gvm_run_record *r,
+                       struct gvm_err *err) GVM_MUST_CHECK;
 int gvm_run_record_read(const char *run_dir, struct gvm_run_record *ret,
                         struct gvm_err *err) GVM_MUST_CHECK;
 /* True while the launcher named in the record lives: not ended, and its pid is not somebody else's.
