@@ -10,8 +10,8 @@
 #include "review/review.h"
 #include "sandbox/sandbox.h"
 
-#define RUN_MAX_LIST 64        /* --no-intercept, --env, --hide, --reveal */
-#define RUN_GRACE_MS 10000     /* between asking the agent to end and killing it */
+#define RUN_MAX_LIST 64    /* --no-intercept, --env, --hide, --reveal */
+#define RUN_GRACE_MS 10000 /* between asking the agent to end and killing it */
 
 struct run_list {
     const char *v[RUN_MAX_LIST + 8];
@@ -34,19 +34,19 @@ struct run {
     struct gvm_arena *arena;
     char id[GVM_MAX_RUN_ID + 1];
     char agent[GVM_MAX_AGENT + 1];
-    char dir[GVM_PATH_MAX];         /* state/runs/<id> */
+    char dir[GVM_PATH_MAX]; /* state/runs/<id> */
     char workspace[PATH_MAX], cwd[PATH_MAX], home[PATH_MAX];
     char config[GVM_PATH_MAX];
     bool has_config, registered;
     const char *const *argv;
     struct gvm_sandbox *sandbox;
-    struct gvm_chan *chan;          /* NULL while the daemon is away */
-    char *sealed;                   /* what a new daemon needs to go on; from `arena` */
+    struct gvm_chan *chan; /* NULL while the daemon is away */
+    char *sealed;          /* what a new daemon needs to go on; from `arena` */
     struct gvm_run_record record;
-    struct termios *termios;        /* of the terminal as found; NULL without one */
+    struct termios *termios; /* of the terminal as found; NULL without one */
     struct run_watch *watch;
-    sigset_t caught, old_mask;      /* signals passed on; the mask as found */
-    int64_t tried_ns;               /* last attempt to reach a lost daemon */
+    sigset_t caught, old_mask; /* signals passed on; the mask as found */
+    int64_t tried_ns;          /* last attempt to reach a lost daemon */
     unsigned tries;
     int exit_code;
     bool timed_out, disk_full, changed;
@@ -67,10 +67,10 @@ int run_register(struct run *r, struct gvm_err *err) GVM_MUST_CHECK;
 int run_await_ready(struct run *r, struct gvm_str *ret_pem, struct gvm_err *err) GVM_MUST_CHECK;
 /* The channel became readable or time passed: notices a lost daemon and finds its successor. */
 void run_daemon_tick(struct run *r, bool readable);
-/* Reports the end with `changes` (JSON object) and waits until it is recorded; `meanwhile` is called after
- * the report was sent. */
-int run_finish(struct run *r, const char *changes, void (*meanwhile)(struct run *), struct gvm_err *err)
-    GVM_MUST_CHECK;
+/* Reports the end with `changes` (JSON object) and waits until it is recorded; `meanwhile` is
+ * called after the report was sent. */
+int run_finish(struct run *r, const char *changes, void (*meanwhile)(struct run *),
+               struct gvm_err *err) GVM_MUST_CHECK;
 /* One entry fs.* for the record. */
 int run_note(struct run *r, const struct gvm_buf *json, struct gvm_err *err) GVM_MUST_CHECK;
 
@@ -93,14 +93,15 @@ void run_tty_resize(struct run_tty *t);
 
 /* run_watch.c: calls as they are recorded, and their summary. */
 int run_watch_open(struct run *r, struct gvm_err *err) GVM_MUST_CHECK;
-int run_watch_fd(const struct run *r);       /* -1 without */
+int run_watch_fd(const struct run *r); /* -1 without */
 void run_watch_tick(struct run *r);
 void run_watch_summary(struct run *r);
 void run_watch_close(struct run *r);
 /* Hosts that no rule named, in order of appearance; NULL behind the last. */
 const char *run_watch_unknown(const struct run *r, unsigned i);
 
-/* run_after.c: what was written; new safe files land. Prints, appends to the record, and finishes. */
+/* run_after.c: what was written; new safe files land. Prints, appends to the record, and finishes.
+ */
 int run_after(struct run *r, struct gvm_err *err) GVM_MUST_CHECK;
 /* run_ask.c: gvm run -i, at the end. */
 void run_ask(struct run *r);

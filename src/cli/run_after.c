@@ -1,4 +1,5 @@
-/* After the agent ended: what it wrote is listed, new safe files land by themselves, the rest waits. */
+/* After the agent ended: what it wrote is listed, new safe files land by themselves, the rest
+ * waits. */
 #include "cli/changes.h"
 #include "cli/run.h"
 
@@ -43,13 +44,15 @@ static size_t count_kind(const struct gvm_changes *all, enum gvm_change_kind kin
 static void put_counts(struct gvm_jw *w, const struct gvm_changes *all, size_t merged)
 {
     gvm_jw_kint(w, "created", (int64_t)count_kind(all, GVM_CHANGE_CREATED));
-    gvm_jw_kint(w, "modified", (int64_t)(count_kind(all, GVM_CHANGE_MODIFIED) + count_kind(all, GVM_CHANGE_MODE) +
-                                         count_kind(all, GVM_CHANGE_TYPE)));
+    gvm_jw_kint(w, "modified",
+                (int64_t)(count_kind(all, GVM_CHANGE_MODIFIED) + count_kind(all, GVM_CHANGE_MODE) +
+                          count_kind(all, GVM_CHANGE_TYPE)));
     gvm_jw_kint(w, "deleted", (int64_t)count_kind(all, GVM_CHANGE_DELETED));
     gvm_jw_kint(w, "auto_merged", (int64_t)merged);
 }
 
-static int note_summary(struct run *r, const struct gvm_changes *all, size_t merged, struct gvm_err *err)
+static int note_summary(struct run *r, const struct gvm_changes *all, size_t merged,
+                        struct gvm_err *err)
 {
     GVM_CLEANUP(gvm_buf_done) struct gvm_buf out;
     struct gvm_jw w;
@@ -80,7 +83,8 @@ static void tell(const struct run *r, const struct gvm_changes *all, size_t merg
         fprintf(stderr, "gvm: %s landed in the workspace\n", cli_count(merged, "new file", text));
     if (!waiting)
         return;
-    fprintf(stderr, "gvm: %s wait%s for you:\n", cli_count(waiting, "change", text), waiting == 1 ? "s" : "");
+    fprintf(stderr, "gvm: %s wait%s for you:\n", cli_count(waiting, "change", text),
+            waiting == 1 ? "s" : "");
     for (size_t i = 0; i < all->n && shown < SHOWN; i++) {
         if (!waits(&all->list[i], merged > 0))
             continue;
@@ -92,7 +96,8 @@ static void tell(const struct run *r, const struct gvm_changes *all, size_t merg
     fprintf(stderr, "gvm: next: gvm diff %s, gvm commit %s, gvm discard %s\n", r->id, r->id, r->id);
 }
 
-/* While the daemon records the end. Only a run that left something must be found after a power loss. */
+/* While the daemon records the end. Only a run that left something must be found after a power
+ * loss. */
 static void close_record(struct run *r)
 {
     struct gvm_err err = {0};

@@ -1,5 +1,5 @@
-/* gvm run -i: hosts that no rule named, asked about one by one; the answers become rules at the end of the
- * rule file, which is checked before it replaces the old one. */
+/* gvm run -i: hosts that no rule named, asked about one by one; the answers become rules at the end
+ * of the rule file, which is checked before it replaces the old one. */
 #include "cli/run.h"
 
 #include "conf/conf.h"
@@ -44,7 +44,8 @@ static int write_rules(const char *path, const struct gvm_buf *text, struct gvm_
     const char *slash = strrchr(path, '/');
     struct stat st;
     mode_t mode = stat(path, &st) == 0 ? st.st_mode & 0777 : 0600;
-    if (!slash || gvm_str_copy(dir, sizeof(dir), (struct gvm_str){path, (size_t)(slash - path)}) < 0)
+    if (!slash ||
+        gvm_str_copy(dir, sizeof(dir), (struct gvm_str){path, (size_t)(slash - path)}) < 0)
         return gvm_err_set(err, EINVAL, "no place for rules");
     int r = gvm_conf_parse(gvm_buf_str(text), path, dir, &conf, err);
     gvm_conf_free(conf);

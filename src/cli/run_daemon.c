@@ -1,8 +1,9 @@
 /* The launcher and gvmd: register, stay registered, finish.
  *
- * A run outlives its daemon. When the channel breaks, the launcher connects again and registers once more with
- * the listeners it kept and the sealed CA, so that the agent's TLS clients notice nothing but a pause. A daemon
- * that crashed is started again; one that was stopped (its socket is gone) is waited for.
+ * A run outlives its daemon. When the channel breaks, the launcher connects again and registers
+ * once more with the listeners it kept and the sealed CA, so that the agent's TLS clients notice
+ * nothing but a pause. A daemon that crashed is started again; one that was stopped (its socket is
+ * gone) is waited for.
  */
 #include "cli/run.h"
 
@@ -10,9 +11,9 @@
 #include <poll.h>
 
 #define REGISTER_TIMEOUT_MS 20000
-#define FINISH_TIMEOUT_MS 20000
-#define REGISTER_ID 1
-#define FINISH_ID 2
+#define FINISH_TIMEOUT_MS   20000
+#define REGISTER_ID         1
+#define FINISH_ID           2
 
 static void put_strings(struct gvm_jw *w, const char *key, const char *const *list)
 {
@@ -54,7 +55,8 @@ int run_register(struct run *r, struct gvm_err *err)
 }
 
 /* Waits for the answer `id`. What belongs to nothing we asked is dropped. */
-static int await_answer(struct run *r, uint64_t id, int timeout_ms, struct gvm_msg *ret, struct gvm_err *err)
+static int await_answer(struct run *r, uint64_t id, int timeout_ms, struct gvm_msg *ret,
+                        struct gvm_err *err)
 {
     int64_t end = gvm_mono_ns() + timeout_ms * INT64_C(1000000);
     for (;;) {
@@ -68,7 +70,8 @@ static int await_answer(struct run *r, uint64_t id, int timeout_ms, struct gvm_m
             continue;
         }
         struct pollfd p = {.fd = gvm_chan_fd(r->chan),
-                           .events = (short)(POLLIN | (gvm_chan_wants_write(r->chan) ? POLLOUT : 0))};
+                           .events =
+                               (short)(POLLIN | (gvm_chan_wants_write(r->chan) ? POLLOUT : 0))};
         int64_t left = (end - gvm_mono_ns()) / 1000000;
         if (left <= 0)
             return gvm_err_set(err, ETIMEDOUT, "gvmd does not answer");
@@ -90,7 +93,8 @@ static int take_failure(const struct gvm_msg *m, struct gvm_err *err)
                        (const char *)m->data + sizeof(f));
 }
 
-static int take_ready(struct run *r, const struct gvm_msg *m, struct gvm_str *ret_pem, struct gvm_err *err)
+static int take_ready(struct run *r, const struct gvm_msg *m, struct gvm_str *ret_pem,
+                      struct gvm_err *err)
 {
     struct gvm_json *v = NULL;
     if (m->type == GVM_MSG_FAILED)
@@ -188,14 +192,15 @@ int run_note(struct run *r, const struct gvm_buf *json, struct gvm_err *err)
         return gvm_err_set(err, ENOMEM, "out of memory");
     if (!r->chan)
         return gvm_err_set(err, EPIPE, "gvmd is away");
-    int x = gvm_chan_call(r->chan, GVM_MSG_NOTE, gvm_buf_data(json), json->len, NULL, 0, FINISH_TIMEOUT_MS, NULL,
-                          NULL, &m, err);
+    int x = gvm_chan_call(r->chan, GVM_MSG_NOTE, gvm_buf_data(json), json->len, NULL, 0,
+                          FINISH_TIMEOUT_MS, NULL, NULL, &m, err);
     if (x == 0)
         gvm_msg_done(&m);
     return x;
 }
 
-int run_finish(struct run *r, const char *changes, void (*meanwhile)(struct run *), struct gvm_err *err)
+int run_finish(struct run *r, const char *changes, void (*meanwhile)(struct run *),
+               struct gvm_err *err)
 {
     GVM_CLEANUP(gvm_buf_done) struct gvm_buf out;
     struct gvm_jw w;
@@ -207,7 +212,8 @@ int run_finish(struct run *r, const char *changes, void (*meanwhile)(struct run 
     gvm_jw_key(&w, "changes");
     gvm_jw_raw(&w, gvm_str(changes));
     gvm_jw_object_end(&w);
-    int x = r->chan ? gvm_chan_send(r->chan, GVM_MSG_RUN_FINISH, FINISH_ID, gvm_buf_data(&out), out.len, NULL, 0)
+    int x = r->chan ? gvm_chan_send(r->chan, GVM_MSG_RUN_FINISH, FINISH_ID, gvm_buf_data(&out),
+                                    out.len, NULL, 0)
                     : -EPIPE;
     meanwhile(r);
     if (x < 0)

@@ -8,8 +8,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#define TICK_MS 100          /* while the daemon is away, or the record must be asked again */
-#define DISK_NS INT64_C(1000000000)
+#define TICK_MS      100 /* while the daemon is away, or the record must be asked again */
+#define DISK_NS      INT64_C(1000000000)
 #define DEFAULT_DISK (UINT64_C(2) << 30)
 
 enum { P_SANDBOX, P_SIGNAL, P_DAEMON, P_WATCH, P_MASTER, P_STDIN, P_COUNT };
@@ -73,7 +73,8 @@ static void check_disk(struct loop *l, int64_t now)
     uint64_t max = r->opt.max_disk ? r->opt.max_disk : DEFAULT_DISK;
     if (gvm_sandbox_disk(r->dir, max) > max && !r->disk_full) {
         r->disk_full = true;
-        cli_say("the agent wrote more than %llu bytes and was ended (--disk)", (unsigned long long)max);
+        cli_say("the agent wrote more than %llu bytes and was ended (--disk)",
+                (unsigned long long)max);
         gvm_sandbox_kill(r->sandbox);
     }
     /* A long walk is taken less often. */
@@ -123,7 +124,8 @@ static void set_polls(const struct loop *l, struct pollfd p[P_COUNT])
     p[P_STDIN] = (struct pollfd){.fd = -1};
     if (l->tty) {
         short out = run_tty_wants_write(l->tty) ? POLLOUT : 0;
-        p[P_MASTER] = (struct pollfd){.fd = gvm_sandbox_pty(r->sandbox), .events = (short)(POLLIN | out)};
+        p[P_MASTER] =
+            (struct pollfd){.fd = gvm_sandbox_pty(r->sandbox), .events = (short)(POLLIN | out)};
         p[P_STDIN] = (struct pollfd){.fd = run_tty_in(l->tty), .events = POLLIN};
     }
 }

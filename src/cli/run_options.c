@@ -40,8 +40,21 @@ const char cli_watch_usage[] =
     "\n"
     "The same as gvm run --watch: see what an agent calls. See gvm run --help.\n";
 
-enum { OPT_SANDBOX = 256, OPT_COOPERATIVE, OPT_AGENT, OPT_CONFIG, OPT_WORKSPACE, OPT_TIMEOUT, OPT_DEFAULT,
-       OPT_NO_INTERCEPT, OPT_JSON, OPT_HIDE, OPT_REVEAL, OPT_PIDS, OPT_DISK };
+enum {
+    OPT_SANDBOX = 256,
+    OPT_COOPERATIVE,
+    OPT_AGENT,
+    OPT_CONFIG,
+    OPT_WORKSPACE,
+    OPT_TIMEOUT,
+    OPT_DEFAULT,
+    OPT_NO_INTERCEPT,
+    OPT_JSON,
+    OPT_HIDE,
+    OPT_REVEAL,
+    OPT_PIDS,
+    OPT_DISK
+};
 
 static const struct option longs[] = {
     {"sandbox", no_argument, NULL, OPT_SANDBOX},
@@ -99,23 +112,47 @@ static int set_number(int c, struct run_options *o)
 static int take(int c, char **argv, struct run_options *o)
 {
     switch (c) {
-    case OPT_SANDBOX: return -1;
+    case OPT_SANDBOX:
+        return -1;
     case OPT_COOPERATIVE:
         return cli_usage("run", "--cooperative is not in this version; the sandbox is always used");
-    case 'w': o->watch = true; return -1;
-    case 'i': o->ask = true; return -1;
-    case OPT_AGENT: o->agent = optarg; return -1;
-    case OPT_CONFIG: o->config = optarg; return -1;
-    case OPT_WORKSPACE: o->workspace = optarg; return -1;
-    case OPT_DEFAULT: return set_default(o);
-    case OPT_NO_INTERCEPT: return add(&o->no_intercept, optarg, "no-intercept");
-    case 'e': return add(&o->pass, optarg, "env");
-    case OPT_HIDE: return add(&o->hide, optarg, "hide");
-    case OPT_REVEAL: return add(&o->reveal, optarg, "reveal");
-    case OPT_TIMEOUT: case OPT_PIDS: case OPT_DISK: return set_number(c, o);
-    case OPT_JSON: o->json = true; o->json_file = optarg; return -1;
-    case 'h': return cli_help(strcmp(argv[0], "watch") == 0 ? cli_watch_usage : cli_run_usage);
-    default: return cli_bad_option(argv[0], argv);
+    case 'w':
+        o->watch = true;
+        return -1;
+    case 'i':
+        o->ask = true;
+        return -1;
+    case OPT_AGENT:
+        o->agent = optarg;
+        return -1;
+    case OPT_CONFIG:
+        o->config = optarg;
+        return -1;
+    case OPT_WORKSPACE:
+        o->workspace = optarg;
+        return -1;
+    case OPT_DEFAULT:
+        return set_default(o);
+    case OPT_NO_INTERCEPT:
+        return add(&o->no_intercept, optarg, "no-intercept");
+    case 'e':
+        return add(&o->pass, optarg, "env");
+    case OPT_HIDE:
+        return add(&o->hide, optarg, "hide");
+    case OPT_REVEAL:
+        return add(&o->reveal, optarg, "reveal");
+    case OPT_TIMEOUT:
+    case OPT_PIDS:
+    case OPT_DISK:
+        return set_number(c, o);
+    case OPT_JSON:
+        o->json = true;
+        o->json_file = optarg;
+        return -1;
+    case 'h':
+        return cli_help(strcmp(argv[0], "watch") == 0 ? cli_watch_usage : cli_run_usage);
+    default:
+        return cli_bad_option(argv[0], argv);
     }
 }
 
@@ -141,7 +178,8 @@ static const char *interpreter_of(const char *script)
 {
     static const struct {
         const char *ending, *program;
-    } known[] = {{".py", "python3"}, {".js", "node"}, {".mjs", "node"}, {".cjs", "node"}, {".sh", "sh"}};
+    } known[] = {
+        {".py", "python3"}, {".js", "node"}, {".mjs", "node"}, {".cjs", "node"}, {".sh", "sh"}};
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
         if (gvm_str_ends(gvm_str(script), gvm_str(known[i].ending)) && access(script, F_OK) == 0)
             return known[i].program;
@@ -154,7 +192,7 @@ static void name_agent(struct run *r, const char *command)
     const char *slash = strrchr(command, '/');
     const char *base = slash && slash[1] ? slash + 1 : command;
     size_t n = 0;
-    for (; base[n] && n < GVM_MAX_AGENT; n++) {
+    for (; n < GVM_MAX_AGENT && base[n]; n++) {
         char c = base[n];
         bool bad = c <= ' ' || c > '~' || c == '"' || c == '\\' || c == '*' || c == '?';
         r->agent[n] = bad ? '_' : c;
@@ -165,13 +203,13 @@ static void name_agent(struct run *r, const char *command)
 int run_choose_command(struct run *r, struct gvm_err *err)
 {
     char **words = r->opt.command;
-    const char *program = r->opt.literal ? NULL : interpreter_of(words[0]);
     size_t n = 0;
     while (words[n])
         n++;
+    const char *program = r->opt.literal || !n ? NULL : interpreter_of(words[0]);
     const char **argv = gvm_arena_alloc(r->arena, (n + 2) * sizeof(*argv));
-    if (!argv)
-        return gvm_err_set(err, E2BIG, "the command is too long");
+    if (!argv || !n)
+        return gvm_err_set(err, E2BIG, n ? "the command is too long" : "there is no command");
     size_t at = 0;
     if (program)
         argv[at++] = program;

@@ -1,7 +1,7 @@
 /* From options to a running agent.
  *
- * The sandbox is cloned first: it builds its mounts while the run is being registered with the daemon, and
- * inside a sandbox it is what fails, before anything else was touched.
+ * The sandbox is cloned first: it builds its mounts while the run is being registered with the
+ * daemon, and inside a sandbox it is what fails, before anything else was touched.
  */
 #include "cli/run.h"
 
@@ -40,8 +40,8 @@ static int choose_places(struct run *r, struct gvm_err *err)
     return 0;
 }
 
-/* "20261123T231300-" and six hex digits: the microsecond, and four bits of chance. Ids sort by time, within a
- * second too, and the directory that must be new makes them unique. */
+/* "20261123T231300-" and six hex digits: the microsecond, and four bits of chance. Ids sort by
+ * time, within a second too, and the directory that must be new makes them unique. */
 static int try_id(struct run *r, struct gvm_err *err)
 {
     uint8_t chance, tail[3];
@@ -80,7 +80,8 @@ static int choose_id(struct run *r, struct gvm_err *err)
     return x < 0 ? x : gvm_err_set(err, EEXIST, "cannot find a name for the run");
 }
 
-static int add_place(struct run *r, struct run_list *l, const char *text, size_t n, struct gvm_err *err)
+static int add_place(struct run *r, struct run_list *l, const char *text, size_t n,
+                     struct gvm_err *err)
 {
     const char *copy = gvm_arena_dup(r->arena, text, n);
     if (!copy || l->n >= sizeof(l->v) / sizeof(l->v[0]) - 2)
@@ -89,8 +90,8 @@ static int add_place(struct run *r, struct run_list *l, const char *text, size_t
     return 0;
 }
 
-/* [filesystem] of the rule file. It is read only when it has one: its other content is the daemon's, and
- * credentials in it have no business in this process. */
+/* [filesystem] of the rule file. It is read only when it has one: its other content is the
+ * daemon's, and credentials in it have no business in this process. */
 static int read_filesystem(struct run *r, struct gvm_err *err)
 {
     GVM_CLEANUP(gvm_buf_wipe) struct gvm_buf text;
@@ -171,9 +172,18 @@ static int create(struct run *r, struct gvm_err *err)
     const struct run_options *o = &r->opt;
     struct termios cooked;
     struct gvm_sandbox_plan plan = {
-        .run = r->id, .argv = r->argv, .workspace = r->workspace, .cwd = r->cwd, .home = r->home,
-        .run_dir = r->dir, .hide = o->hide.v, .reveal = o->reveal.v, .pass = o->pass.v,
-        .max_pids = o->max_pids, .max_files = o->max_files, .max_disk = o->max_disk,
+        .run = r->id,
+        .argv = r->argv,
+        .workspace = r->workspace,
+        .cwd = r->cwd,
+        .home = r->home,
+        .run_dir = r->dir,
+        .hide = o->hide.v,
+        .reveal = o->reveal.v,
+        .pass = o->pass.v,
+        .max_pids = o->max_pids,
+        .max_files = o->max_files,
+        .max_disk = o->max_disk,
     };
     look_at_terminal(r, &plan);
     if (plan.termios && !r->termios) {

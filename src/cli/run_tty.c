@@ -1,7 +1,7 @@
 /* The person's terminal and the agent's own: bytes are carried between them, nothing is shared.
  *
- * In raw mode every key goes to the agent's terminal, whose line discipline makes signals of Ctrl-C and
- * Ctrl-Z for whatever runs there in the foreground, exactly as it would at the person's own.
+ * In raw mode every key goes to the agent's terminal, whose line discipline makes signals of Ctrl-C
+ * and Ctrl-Z for whatever runs there in the foreground, exactly as it would at the person's own.
  */
 #include "cli/run.h"
 
@@ -14,10 +14,10 @@
 
 struct run_tty {
     int master;
-    int out;                 /* where the agent's output goes */
+    int out; /* where the agent's output goes */
     bool raw, input_ended;
     struct termios found;
-    char pending[4096];      /* typed, not yet taken by the agent's terminal */
+    char pending[4096]; /* typed, not yet taken by the agent's terminal */
     size_t n;
 };
 

@@ -1,7 +1,8 @@
 /* Watching a run: what is shown is what is recorded, because it is read from the record.
  *
- * The ledger is tailed from where it ended when the run began. Calls are printed as they come; the rest is
- * counted for the summary: per host methods, statuses and decisions, and which names were asked for.
+ * The ledger is tailed from where it ended when the run began. Calls are printed as they come; the
+ * rest is counted for the summary: per host methods, statuses and decisions, and which names were
+ * asked for.
  */
 #include "cli/run.h"
 
@@ -10,8 +11,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define MAX_HOSTS 256
-#define MAX_TAGS 12       /* methods, statuses, decisions told apart per host */
+#define MAX_HOSTS   256
+#define MAX_TAGS    12 /* methods, statuses, decisions told apart per host */
 #define EVENT_ARENA (1u << 20)
 
 struct tag {
@@ -36,7 +37,7 @@ struct run_watch {
     struct gvm_ledger_reader *reader;
     char dir[GVM_PATH_MAX];
     uint64_t from;
-    FILE *out;                 /* of --json=FILE; NULL = stderr */
+    FILE *out; /* of --json=FILE; NULL = stderr */
     struct host *hosts[MAX_HOSTS];
     unsigned nhosts, calls, refused, names, errors, more_hosts;
     struct open_call open[MAX_OPEN];
@@ -163,7 +164,8 @@ static void take_line(struct run *r, uint64_t index, struct gvm_str line)
 {
     struct gvm_json *e = NULL;
     struct gvm_arena *a = gvm_arena_new(EVENT_ARENA);
-    if (a && gvm_json_parse(a, line, &e, NULL) == 0 && strcmp(gvm_json_text(e, "run", ""), r->id) == 0) {
+    if (a && gvm_json_parse(a, line, &e, NULL) == 0 &&
+        strcmp(gvm_json_text(e, "run", ""), r->id) == 0) {
         bool wanted = count(r, e);
         if (r->opt.json)
             show_json(r, index, line);
@@ -239,7 +241,7 @@ void run_watch_close(struct run *r)
 static void put_tags(const struct tag *list, const char *before)
 {
     const char *gap = before;
-    for (unsigned i = 0; i < MAX_TAGS && list[i].n; i++) {
+    for (unsigned i = 0; list && i < MAX_TAGS && list[i].n; i++) {
         fputs(gap, stderr);
         cli_print_safe(stderr, gvm_str(list[i].name));
         if (list[i].n > 1)
@@ -251,9 +253,9 @@ static void put_tags(const struct tag *list, const char *before)
 void run_watch_summary(struct run *r)
 {
     const struct run_watch *w = r->watch;
-    fprintf(stderr, "\nrun %s: %u call%s to %u host%s, %u refused, %u name%s asked\n", r->id, w->calls,
-            w->calls == 1 ? "" : "s", w->nhosts, w->nhosts == 1 ? "" : "s", w->refused, w->names,
-            w->names == 1 ? "" : "s");
+    fprintf(stderr, "\nrun %s: %u call%s to %u host%s, %u refused, %u name%s asked\n", r->id,
+            w->calls, w->calls == 1 ? "" : "s", w->nhosts, w->nhosts == 1 ? "" : "s", w->refused,
+            w->names, w->names == 1 ? "" : "s");
     for (unsigned i = 0; i < w->nhosts; i++) {
         const struct host *h = w->hosts[i];
         fputs("  ", stderr);

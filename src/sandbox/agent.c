@@ -85,9 +85,9 @@ static const char *path_of(const struct gvm_sandbox_plan *plan)
 /* A text file without "#!" is for the shell, as execvp(3) has it. */
 static void exec_shell(const struct gvm_sandbox_plan *plan, const char *file, char *const *argv)
 {
-    char *args[1024] = {(char *)(uintptr_t)"sh", (char *)(uintptr_t)file};
+    char *args[1024] = {(char *)(uintptr_t) "sh", (char *)(uintptr_t)file};
     size_t n = 1;
-    while (argv[n] && n < 1021) {
+    while (n < 1021 && argv[n]) {
         args[n + 1] = argv[n];
         n++;
     }
@@ -105,7 +105,8 @@ static int try_exec(const struct gvm_sandbox_plan *plan, const char *file)
     return code;
 }
 
-/* Returns the errno that says most: EACCES from one place in PATH weighs more than ENOENT from the others. */
+/* Returns the errno that says most: EACCES from one place in PATH weighs more than ENOENT from the
+ * others. */
 static int exec_command(const struct gvm_sandbox_plan *plan)
 {
     const char *cmd = plan->argv[0];
@@ -154,7 +155,8 @@ static _Noreturn void agent_main(struct sandbox_init *in, int report_fd)
     /* Nothing but 0, 1, 2 and the report, which closes on exec, reaches the agent's program. */
     if (!err.code && ((report_fd != REPORT_FD && dup3(report_fd, REPORT_FD, O_CLOEXEC) < 0) ||
                       syscall(SYS_close_range, REPORT_FD + 1, ~0u, 0) < 0))
-        gvm_err_sys(&err, errno, "cannot close the descriptors of the setup (Linux 5.9 or newer is needed)");
+        gvm_err_sys(&err, errno,
+                    "cannot close the descriptors of the setup (Linux 5.9 or newer is needed)");
     else if (!err.code)
         report_fd = REPORT_FD;
     umask(in->umask);
@@ -169,8 +171,9 @@ static _Noreturn void agent_main(struct sandbox_init *in, int report_fd)
     report(report_fd, SANDBOX_NOTE_FAILED, err.code, err.text);
 }
 
-/* Waits for the report: end of file is success. Returns 0, or -EIO with err set; an exec failure is told to
- * the launcher and counts as success here, because the agent then "ran" and ended with 126 or 127. */
+/* Waits for the report: end of file is success. Returns 0, or -EIO with err set; an exec failure is
+ * told to the launcher and counts as success here, because the agent then "ran" and ended with 126
+ * or 127. */
 static int await_exec(struct sandbox_init *in, int fd, struct gvm_err *err)
 {
     struct {
@@ -187,7 +190,8 @@ static int await_exec(struct sandbox_init *in, int fd, struct gvm_err *err)
         return gvm_err_set(err, EIO, "the agent's process ended before it ran");
     if (m.note.type != SANDBOX_NOTE_EXEC_FAILED)
         return gvm_err_set(err, m.note.value ? m.note.value : EIO, "%s", m.text);
-    return sandbox_send(in->ctl, SANDBOX_NOTE_EXEC_FAILED, m.note.value, m.text, strlen(m.text), NULL, 0);
+    return sandbox_send(in->ctl, SANDBOX_NOTE_EXEC_FAILED, m.note.value, m.text, strlen(m.text),
+                        NULL, 0);
 }
 
 int sandbox_fork_agent(struct sandbox_init *in, struct gvm_err *err)

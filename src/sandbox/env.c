@@ -1,8 +1,9 @@
-/* The agent's environment: what ordinary programs need and nothing that could carry a secret or a hook.
+/* The agent's environment: what ordinary programs need and nothing that could carry a secret or a
+ * hook.
  *
- * Variables come in by name only. LD_*, NODE_OPTIONS, PYTHONSTARTUP, BASH_ENV, GIT_* and the like would let
- * the host's settings change programs inside, tokens are what this list is there to keep out; one that an
- * agent needs is passed by name (gvm run --env NAME).
+ * Variables come in by name only. LD_*, NODE_OPTIONS, PYTHONSTARTUP, BASH_ENV, GIT_* and the like
+ * would let the host's settings change programs inside, tokens are what this list is there to keep
+ * out; one that an agent needs is passed by name (gvm run --env NAME).
  */
 #include "sandbox/sandbox_int.h"
 
@@ -11,20 +12,72 @@
 #include <unistd.h>
 
 static const char *const allowed[] = {
-    "PATH", "USER", "LOGNAME", "SHELL", "TERM", "COLORTERM", "LANG", "LANGUAGE", "TZ", "NO_COLOR",
-    "FORCE_COLOR", "CLICOLOR", "CI", "EDITOR", "VISUAL", "PAGER", "LESS", "COLUMNS", "LINES",
-    "DEBIAN_FRONTEND", "JAVA_HOME", "GOPATH", "GOROOT", "GOFLAGS", "GOTOOLCHAIN", "CARGO_HOME",
-    "RUSTUP_HOME", "RUSTUP_TOOLCHAIN", "NVM_DIR", "NVM_BIN", "PNPM_HOME", "BUN_INSTALL", "DENO_DIR",
-    "PYENV_ROOT", "PYENV_VERSION", "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "GEM_HOME",
-    "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONIOENCODING", "PYTHONUTF8", "NODE_ENV",
-    "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "SOURCE_DATE_EPOCH",
+    "PATH",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "TERM",
+    "COLORTERM",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "CLICOLOR",
+    "CI",
+    "EDITOR",
+    "VISUAL",
+    "PAGER",
+    "LESS",
+    "COLUMNS",
+    "LINES",
+    "DEBIAN_FRONTEND",
+    "JAVA_HOME",
+    "GOPATH",
+    "GOROOT",
+    "GOFLAGS",
+    "GOTOOLCHAIN",
+    "CARGO_HOME",
+    "RUSTUP_HOME",
+    "RUSTUP_TOOLCHAIN",
+    "NVM_DIR",
+    "NVM_BIN",
+    "PNPM_HOME",
+    "BUN_INSTALL",
+    "DENO_DIR",
+    "PYENV_ROOT",
+    "PYENV_VERSION",
+    "VIRTUAL_ENV",
+    "CONDA_PREFIX",
+    "CONDA_DEFAULT_ENV",
+    "GEM_HOME",
+    "PYTHONUNBUFFERED",
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONIOENCODING",
+    "PYTHONUTF8",
+    "NODE_ENV",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_CACHE_HOME",
+    "XDG_STATE_HOME",
+    "SOURCE_DATE_EPOCH",
 };
 
 /* Where each stack looks for the bundle when it brings its own otherwise. */
 static const char *const bundle_names[] = {
-    "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "PIP_CERT", "AWS_CA_BUNDLE",
-    "CARGO_HTTP_CAINFO", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "NIX_SSL_CERT_FILE", "HTTPLIB2_CA_CERTS",
-    "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE", "BUNDLE_SSL_CA_CERT", "HEX_CACERTS_PATH",
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "PIP_CERT",
+    "AWS_CA_BUNDLE",
+    "CARGO_HTTP_CAINFO",
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+    "NIX_SSL_CERT_FILE",
+    "HTTPLIB2_CA_CERTS",
+    "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
+    "BUNDLE_SSL_CA_CERT",
+    "HEX_CACERTS_PATH",
 };
 /* And those that add to what they have: the run's CA alone, which they parse faster. */
 static const char *const extra_names[] = {"NODE_EXTRA_CA_CERTS", "DENO_CERT"};
@@ -78,8 +131,8 @@ static void put_passed(struct list *l, const char *const *pass)
     }
 }
 
-int gvm_sandbox_env(struct gvm_arena *a, const struct gvm_sandbox_plan *plan, const char *const *ret_env[],
-                    struct gvm_err *err)
+int gvm_sandbox_env(struct gvm_arena *a, const struct gvm_sandbox_plan *plan,
+                    const char *const *ret_env[], struct gvm_err *err)
 {
     struct list *l = gvm_arena_alloc(a, sizeof(*l));
     if (!l)

@@ -1,4 +1,5 @@
-/* What an agent must not see: secrets in the home, secrets in the workspace, and GVM's own places. */
+/* What an agent must not see: secrets in the home, secrets in the workspace, and GVM's own places.
+ */
 #include "sandbox/sandbox_int.h"
 
 #include <dirent.h>
@@ -11,70 +12,188 @@
 /* ---- home: fixed names, hidden whether they exist or not ---- */
 
 static const char *const home_secrets[] = {
-    ".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".netrc", "_netrc", ".git-credentials",
-    ".config/gh", ".config/glab-cli", ".config/hub", ".config/gcloud", ".config/git/credentials",
-    ".config/containers", ".config/doctl", ".config/op", ".config/1Password", ".config/Bitwarden",
-    ".config/rclone", ".config/heroku", ".config/netlify", ".config/stripe", ".config/ngrok",
-    ".config/google-chrome", ".config/chromium", ".config/BraveSoftware", ".config/microsoft-edge",
-    ".config/opera", ".config/vivaldi", ".config/Slack", ".config/discord", ".config/Signal",
-    ".config/Element", ".config/helm", ".config/filezilla", ".config/keepassxc", ".config/autostart",
-    ".config/systemd", ".config/gvm", ".config/fish/fish_history",
-    ".npmrc", ".yarnrc.yml", ".pypirc", ".cargo/credentials", ".cargo/credentials.toml", ".gem/credentials",
-    ".m2/settings.xml", ".m2/settings-security.xml", ".gradle/gradle.properties", ".composer/auth.json",
-    ".nuget/NuGet", ".terraformrc", ".terraform.d/credentials.tfrc.json", ".vault-token", ".pgpass",
-    ".my.cnf", ".mylogin.cnf", ".s3cfg", ".boto", ".oci", ".bluemix", ".databrickscfg", ".snowsql", ".fly",
-    ".vercel", ".netlify", ".heroku", ".ngrok2", ".huggingface", ".cache/huggingface/token", ".kaggle",
-    ".password-store", ".local/share/keyrings", ".local/share/kwalletd", ".local/share/gvm",
-    ".local/state/gvm", ".local/share/fish/fish_history", ".gnome2/keyrings", ".pki", ".mozilla",
-    ".thunderbird", ".dbus", ".Xauthority", ".ICEauthority", ".bitcoin", ".electrum", ".ethereum",
-    ".bash_history", ".zsh_history", ".histfile", ".sh_history", ".history", ".python_history",
-    ".node_repl_history", ".psql_history", ".mysql_history", ".sqlite_history", ".rediscli_history",
-    ".lesshst", ".viminfo", ".wget-hsts", ".env", ".envrc", ".smbcredentials", ".fetchmailrc", ".msmtprc",
-    ".rhosts", ".var",
+    ".ssh",
+    ".gnupg",
+    ".aws",
+    ".azure",
+    ".kube",
+    ".docker",
+    ".netrc",
+    "_netrc",
+    ".git-credentials",
+    ".config/gh",
+    ".config/glab-cli",
+    ".config/hub",
+    ".config/gcloud",
+    ".config/git/credentials",
+    ".config/containers",
+    ".config/doctl",
+    ".config/op",
+    ".config/1Password",
+    ".config/Bitwarden",
+    ".config/rclone",
+    ".config/heroku",
+    ".config/netlify",
+    ".config/stripe",
+    ".config/ngrok",
+    ".config/google-chrome",
+    ".config/chromium",
+    ".config/BraveSoftware",
+    ".config/microsoft-edge",
+    ".config/opera",
+    ".config/vivaldi",
+    ".config/Slack",
+    ".config/discord",
+    ".config/Signal",
+    ".config/Element",
+    ".config/helm",
+    ".config/filezilla",
+    ".config/keepassxc",
+    ".config/autostart",
+    ".config/systemd",
+    ".config/gvm",
+    ".config/fish/fish_history",
+    ".npmrc",
+    ".yarnrc.yml",
+    ".pypirc",
+    ".cargo/credentials",
+    ".cargo/credentials.toml",
+    ".gem/credentials",
+    ".m2/settings.xml",
+    ".m2/settings-security.xml",
+    ".gradle/gradle.properties",
+    ".composer/auth.json",
+    ".nuget/NuGet",
+    ".terraformrc",
+    ".terraform.d/credentials.tfrc.json",
+    ".vault-token",
+    ".pgpass",
+    ".my.cnf",
+    ".mylogin.cnf",
+    ".s3cfg",
+    ".boto",
+    ".oci",
+    ".bluemix",
+    ".databrickscfg",
+    ".snowsql",
+    ".fly",
+    ".vercel",
+    ".netlify",
+    ".heroku",
+    ".ngrok2",
+    ".huggingface",
+    ".cache/huggingface/token",
+    ".kaggle",
+    ".password-store",
+    ".local/share/keyrings",
+    ".local/share/kwalletd",
+    ".local/share/gvm",
+    ".local/state/gvm",
+    ".local/share/fish/fish_history",
+    ".gnome2/keyrings",
+    ".pki",
+    ".mozilla",
+    ".thunderbird",
+    ".dbus",
+    ".Xauthority",
+    ".ICEauthority",
+    ".bitcoin",
+    ".electrum",
+    ".ethereum",
+    ".bash_history",
+    ".zsh_history",
+    ".histfile",
+    ".sh_history",
+    ".history",
+    ".python_history",
+    ".node_repl_history",
+    ".psql_history",
+    ".mysql_history",
+    ".sqlite_history",
+    ".rediscli_history",
+    ".lesshst",
+    ".viminfo",
+    ".wget-hsts",
+    ".env",
+    ".envrc",
+    ".smbcredentials",
+    ".fetchmailrc",
+    ".msmtprc",
+    ".rhosts",
+    ".var",
 };
 
 /* ---- workspace: names that mean a secret ---- */
 
 enum look { /* what a name says */
-    LOOK_NO,
-    LOOK_HIDE,    /* a secret whatever it holds */
-    LOOK_INSIDE,  /* a certificate may be shown, a key not */
-    LOOK_TOKEN,   /* a setting that may hold a token */
+            LOOK_NO,
+            LOOK_HIDE,   /* a secret whatever it holds */
+            LOOK_INSIDE, /* a certificate may be shown, a key not */
+            LOOK_TOKEN,  /* a setting that may hold a token */
 };
 
 static const struct {
     const char *glob;
     enum look look;
 } work_secrets[] = {
-    {".env", LOOK_HIDE},          {".env.*", LOOK_HIDE},         {"*.env", LOOK_HIDE},
-    {".envrc", LOOK_HIDE},        {"*.key", LOOK_HIDE},          {"*.pem", LOOK_INSIDE},
-    {"*.p12", LOOK_HIDE},         {"*.pfx", LOOK_HIDE},          {"*.ppk", LOOK_HIDE},
-    {"*.jks", LOOK_HIDE},         {"*.keystore", LOOK_HIDE},     {"*.kdbx", LOOK_HIDE},
-    {"id_rsa", LOOK_HIDE},        {"id_dsa", LOOK_HIDE},         {"id_ecdsa", LOOK_HIDE},
-    {"id_ed25519", LOOK_HIDE},    {"id_ecdsa_sk", LOOK_HIDE},    {"id_ed25519_sk", LOOK_HIDE},
-    {"id_*", LOOK_INSIDE},        {"credentials", LOOK_HIDE},    {"credentials.json", LOOK_HIDE},
-    {"credentials.toml", LOOK_HIDE}, {"credentials.y*ml", LOOK_HIDE}, {".credentials*", LOOK_HIDE},
-    {"client_secret*.json", LOOK_HIDE}, {"service-account*.json", LOOK_HIDE},
-    {"service_account*.json", LOOK_HIDE}, {"secrets.toml", LOOK_HIDE}, {"secrets.json", LOOK_HIDE},
-    {"secrets.y*ml", LOOK_HIDE},  {"secret.y*ml", LOOK_HIDE},    {".secrets", LOOK_HIDE},
-    {".netrc", LOOK_HIDE},        {".git-credentials", LOOK_HIDE}, {".pypirc", LOOK_HIDE},
-    {".pgpass", LOOK_HIDE},       {".htpasswd", LOOK_HIDE},      {".dockercfg", LOOK_HIDE},
-    {".npmrc", LOOK_TOKEN},       {".yarnrc.yml", LOOK_TOKEN},   {"terraform.tfvars", LOOK_HIDE},
-    {"*.auto.tfvars", LOOK_HIDE}, {"*.tfstate", LOOK_HIDE},      {".vault_pass*", LOOK_HIDE},
+    {".env", LOOK_HIDE},
+    {".env.*", LOOK_HIDE},
+    {"*.env", LOOK_HIDE},
+    {".envrc", LOOK_HIDE},
+    {"*.key", LOOK_HIDE},
+    {"*.pem", LOOK_INSIDE},
+    {"*.p12", LOOK_HIDE},
+    {"*.pfx", LOOK_HIDE},
+    {"*.ppk", LOOK_HIDE},
+    {"*.jks", LOOK_HIDE},
+    {"*.keystore", LOOK_HIDE},
+    {"*.kdbx", LOOK_HIDE},
+    {"id_rsa", LOOK_HIDE},
+    {"id_dsa", LOOK_HIDE},
+    {"id_ecdsa", LOOK_HIDE},
+    {"id_ed25519", LOOK_HIDE},
+    {"id_ecdsa_sk", LOOK_HIDE},
+    {"id_ed25519_sk", LOOK_HIDE},
+    {"id_*", LOOK_INSIDE},
+    {"credentials", LOOK_HIDE},
+    {"credentials.json", LOOK_HIDE},
+    {"credentials.toml", LOOK_HIDE},
+    {"credentials.y*ml", LOOK_HIDE},
+    {".credentials*", LOOK_HIDE},
+    {"client_secret*.json", LOOK_HIDE},
+    {"service-account*.json", LOOK_HIDE},
+    {"service_account*.json", LOOK_HIDE},
+    {"secrets.toml", LOOK_HIDE},
+    {"secrets.json", LOOK_HIDE},
+    {"secrets.y*ml", LOOK_HIDE},
+    {"secret.y*ml", LOOK_HIDE},
+    {".secrets", LOOK_HIDE},
+    {".netrc", LOOK_HIDE},
+    {".git-credentials", LOOK_HIDE},
+    {".pypirc", LOOK_HIDE},
+    {".pgpass", LOOK_HIDE},
+    {".htpasswd", LOOK_HIDE},
+    {".dockercfg", LOOK_HIDE},
+    {".npmrc", LOOK_TOKEN},
+    {".yarnrc.yml", LOOK_TOKEN},
+    {"terraform.tfvars", LOOK_HIDE},
+    {"*.auto.tfvars", LOOK_HIDE},
+    {"*.tfstate", LOOK_HIDE},
+    {".vault_pass*", LOOK_HIDE},
     {"gvm.toml", LOOK_HIDE},
 };
-static const char *const harmless_endings[] = {".example", ".sample", ".template", ".dist", ".defaults",
-                                               ".pub", ".md"};
+static const char *const harmless_endings[] = {".example",  ".sample", ".template", ".dist",
+                                               ".defaults", ".pub",    ".md"};
 /* Read for what they are, not walked: too many files, and none of them the owner's. */
-static const char *const skipped_dirs[] = {"node_modules", "site-packages", "dist-packages", "__pycache__",
-                                           ".tox", ".mypy_cache"};
+static const char *const skipped_dirs[] = {"node_modules", "site-packages", "dist-packages",
+                                           "__pycache__",  ".tox",          ".mypy_cache"};
 /* Hidden at the top of the workspace even before they exist. */
 static const char *const always_hidden[] = {".env", ".env.local", ".env.production", "gvm.toml"};
 
 #define MAX_ENTRIES 20000
-#define MAX_DEPTH 6
-#define MAX_DIRS 4096
-#define LOOK_BYTES 65536
+#define MAX_DEPTH   6
+#define MAX_DIRS    4096
+#define LOOK_BYTES  65536
 
 static enum look what_is(const char *name)
 {
@@ -104,7 +223,8 @@ static bool is_secret(int dir, const char *name, enum look look)
     if (n < 0)
         return true;
     if (look == LOOK_TOKEN)
-        return has_text(mem, n, "_auth") || has_text(mem, n, "AuthToken") || has_text(mem, n, "_password");
+        return has_text(mem, n, "_auth") || has_text(mem, n, "AuthToken") ||
+               has_text(mem, n, "_password");
     if (gvm_str_starts(gvm_str(name), GVM_STR("id_")))
         return has_text(mem, n, "PRIVATE KEY");
     return has_text(mem, n, "PRIVATE KEY") || !has_text(mem, n, "-----BEGIN ");
@@ -191,8 +311,9 @@ int sandbox_hide_work(struct sandbox_init *in, struct sandbox_layer *l, struct g
         r = read_dir(&w, w.dir[i], w.depth[i], err);
     }
     if (r == 0 && w.cut)
-        sandbox_remark(in, "%s is large: secrets were looked for in its first %u files and %d levels", l->host,
-                       w.seen < MAX_ENTRIES ? w.seen : MAX_ENTRIES, MAX_DEPTH);
+        sandbox_remark(in,
+                       "%s is large: secrets were looked for in its first %u files and %d levels",
+                       l->host, w.seen < MAX_ENTRIES ? w.seen : MAX_ENTRIES, MAX_DEPTH);
     return r;
 }
 
@@ -250,7 +371,8 @@ bool sandbox_revealed(const struct sandbox_init *in, const char *host, const cha
 }
 
 /* A list entry may end in a glob, such as "*.secret". */
-static int hide_entry(struct sandbox_init *in, struct sandbox_layer *l, const char *place, struct gvm_err *err)
+static int hide_entry(struct sandbox_init *in, struct sandbox_layer *l, const char *place,
+                      struct gvm_err *err)
 {
     char mem[GVM_PATH_MAX], path[GVM_PATH_MAX];
     const char *rel = relative_to(in, place, l->host, mem);
@@ -265,7 +387,8 @@ static int hide_entry(struct sandbox_init *in, struct sandbox_layer *l, const ch
     for (const struct dirent *e; d && r == 0 && (e = readdir(d));) {
         if (e->d_name[0] == '.' && (!e->d_name[1] || strcmp(e->d_name, "..") == 0))
             continue;
-        const char *one = gvm_arena_printf(in->arena, "%.*s%s%s", dir_len, rel, dir_len ? "/" : "", e->d_name);
+        const char *one =
+            gvm_arena_printf(in->arena, "%.*s%s%s", dir_len, rel, dir_len ? "/" : "", e->d_name);
         if (one && gvm_glob(gvm_str(name), gvm_str(e->d_name)))
             r = sandbox_layer_hide(l, one, err);
     }

@@ -38,7 +38,7 @@ static int read_stack_places(unsigned long place[4])
     gvm_buf_init(&text, 4096);
     int r = gvm_read_file("/proc/self/stat", &text, NULL);
     struct gvm_str rest = gvm_buf_str(&text);
-    const char *name_end = r == 0 ? memrchr(rest.p, ')', rest.n) : NULL;
+    const char *name_end = r == 0 && rest.p ? memrchr(rest.p, ')', rest.n) : NULL;
     if (!name_end) {
         gvm_buf_done(&text);
         return r < 0 ? r : -EINVAL;
@@ -65,14 +65,15 @@ int sandbox_forget_origin(struct sandbox_init *in, struct gvm_err *err)
         return gvm_err_sys(err, errno, "cannot hide the init");
     if (sethostname("sandbox", 7) < 0)
         return gvm_err_sys(err, errno, "cannot name the sandbox");
-    /* The host's environment is this process's too: /proc/1/environ would show it to whoever gets past
-     * "not dumpable". Plan and agent environment were copied before. */
+    /* The host's environment is this process's too: /proc/1/environ would show it to whoever gets
+     * past "not dumpable". Plan and agent environment were copied before. */
     int r = read_stack_places(place);
     if (r < 0)
         return gvm_err_sys(err, -r, "cannot find the environment of the init");
     for (int i = 0; i < 4; i += 2)
         if (place[i] && place[i] < place[i + 1])
-            memset((void *)place[i], 0, place[i + 1] - place[i]); // NOLINT: own stack, from the kernel
+            memset((void *)place[i], 0,
+                   place[i + 1] - place[i]); // NOLINT: own stack, from the kernel
     static char *nothing[1];
     environ = nothing;
     (void)in;
@@ -94,6 +95,7 @@ const char *sandbox_userns_hint(void)
         return "user namespaces are limited to none: sysctl -w user.max_user_namespaces=16384";
     if (file_says("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", '1'))
         return "AppArmor restricts user namespaces: sysctl -w "
-               "kernel.apparmor_restrict_unprivileged_userns=0, or give gvm a profile with 'userns,'";
+               "kernel.apparmor_restrict_unprivileged_userns=0, or give gvm a profile with "
+               "'userns,'";
     return "";
 }

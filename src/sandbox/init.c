@@ -9,9 +9,10 @@
  *      SIGNAL -------------------------->   kill(-agent)
  *      <--------------------------- EXIT    and the end of everything in the pid namespace
  *
- * Either side may die at any time. The launcher's death is a SIGKILL (PDEATHSIG, set before the first byte
- * is exchanged, so that there is no moment without it) and the end of the channel; init's death takes the
- * namespace with it, and namespaces, mounts, network and listeners end with their last user.
+ * Either side may die at any time. The launcher's death is a SIGKILL (PDEATHSIG, set before the
+ * first byte is exchanged, so that there is no moment without it) and the end of the channel;
+ * init's death takes the namespace with it, and namespaces, mounts, network and listeners end with
+ * their last user.
  */
 #include "sandbox/sandbox_int.h"
 
@@ -64,7 +65,8 @@ void sandbox_remark(struct sandbox_init *in, const char *fmt, ...)
     char text[512];
     va_list ap;
     va_start(ap, fmt);
-    int n = vsnprintf(text, sizeof(text), fmt, ap);
+    int n = vsnprintf(text, sizeof(text), fmt,
+                      ap); // NOLINT(clang-analyzer-valist.Uninitialized): started above
     va_end(ap);
     if (n > 0 && sandbox_send(in->ctl, SANDBOX_NOTE_REMARK, 0, text, strlen(text), NULL, 0) < 0)
         _exit(137); /* no launcher, no sandbox */
@@ -72,7 +74,8 @@ void sandbox_remark(struct sandbox_init *in, const char *fmt, ...)
 
 static _Noreturn void give_up(struct sandbox_init *in, const struct gvm_err *err)
 {
-    if (sandbox_send(in->ctl, SANDBOX_NOTE_FAILED, err->code, err->text, strlen(err->text), NULL, 0) < 0)
+    if (sandbox_send(in->ctl, SANDBOX_NOTE_FAILED, err->code, err->text, strlen(err->text), NULL,
+                     0) < 0)
         _exit(137);
     _exit(125);
 }
@@ -119,9 +122,9 @@ static int exit_code(int status)
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-/* The agent is gone: whatever it left running goes too, so that when the launcher hears of the end nobody
- * writes any more. What takes long afterwards is only the kernel's unmounting, which syncs the file system of
- * the upper layers; nobody waits for that. */
+/* The agent is gone: whatever it left running goes too, so that when the launcher hears of the end
+ * nobody writes any more. What takes long afterwards is only the kernel's unmounting, which syncs
+ * the file system of the upper layers; nobody waits for that. */
 static _Noreturn void end_all(struct sandbox_init *in, int code)
 {
     do
@@ -191,18 +194,26 @@ static int open_signals(void)
     return signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-_Noreturn void sandbox_init_main(const struct gvm_sandbox_plan *plan, struct gvm_arena *arena, int ctl,
-                                 uid_t uid, gid_t gid)
+_Noreturn void sandbox_init_main(const struct gvm_sandbox_plan *plan, struct gvm_arena *arena,
+                                 int ctl, uid_t uid, gid_t gid)
 {
-    struct sandbox_init in = {.plan = plan, .arena = arena, .ctl = CTL_FD, .uid = uid, .gid = gid, .pty = -1,
-                              .layers = -1, .etc.fd = -1};
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || (ctl != CTL_FD && dup3(ctl, CTL_FD, O_CLOEXEC) < 0) ||
+    struct sandbox_init in = {.plan = plan,
+                              .arena = arena,
+                              .ctl = CTL_FD,
+                              .uid = uid,
+                              .gid = gid,
+                              .pty = -1,
+                              .layers = -1,
+                              .etc.fd = -1};
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ||
+        (ctl != CTL_FD && dup3(ctl, CTL_FD, O_CLOEXEC) < 0) ||
         syscall(SYS_close_range, CTL_FD + 1, ~0u, 0) < 0)
         _exit(125);
     int signal_fd = open_signals();
     in.umask = umask(0); /* every mode below is meant as written */
     RUN_STEPS(&in, before_listeners);
-    if (sandbox_send(in.ctl, SANDBOX_NOTE_LISTENERS, 0, NULL, 0, in.listeners, GVM_SANDBOX_LISTENERS) < 0)
+    if (sandbox_send(in.ctl, SANDBOX_NOTE_LISTENERS, 0, NULL, 0, in.listeners,
+                     GVM_SANDBOX_LISTENERS) < 0)
         _exit(137);
     for (int i = 0; i < GVM_SANDBOX_LISTENERS; i++)
         gvm_close(&in.listeners[i]);

@@ -1,9 +1,9 @@
 /* A Java key store with trusted certificates only, in the JKS format every Java reads.
  *
  *   u32 0xFEEDFEED, u32 version 2, u32 number of entries, then per certificate
- *   u32 2 (trusted certificate), UTF alias, u64 milliseconds since 1970, UTF "X.509", u32 length, DER
- *   and last SHA-1 over: password in UTF-16BE, "Mighty Aphrodite", all bytes before.
- *   UTF is a u16 length and that many bytes. The password is Java's usual "changeit".
+ *   u32 2 (trusted certificate), UTF alias, u64 milliseconds since 1970, UTF "X.509", u32 length,
+ * DER and last SHA-1 over: password in UTF-16BE, "Mighty Aphrodite", all bytes before. UTF is a u16
+ * length and that many bytes. The password is Java's usual "changeit".
  *
  * The certificates come out of a PEM bundle; their DER is not looked into.
  */
@@ -17,7 +17,8 @@
 struct sandbox_jks {
     struct gvm_buf out;
     uint32_t count;
-    EVP_MD_CTX *digest; /* over all but the last certificate, which comes when every moment counts */
+    EVP_MD_CTX
+    *digest; /* over all but the last certificate, which comes when every moment counts */
     size_t digested;
 };
 

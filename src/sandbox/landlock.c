@@ -1,9 +1,9 @@
-/* The second wall: should a mount ever be writable that must not be, Landlock (landlock(7)) still refuses the
- * write. Writing is allowed beneath the workspace, the home, /tmp, /run and /dev only; signals and abstract
- * sockets do not leave the agent's domain where the kernel can say so.
+/* The second wall: should a mount ever be writable that must not be, Landlock (landlock(7)) still
+ * refuses the write. Writing is allowed beneath the workspace, the home, /tmp, /run and /dev only;
+ * signals and abstract sockets do not leave the agent's domain where the kernel can say so.
  *
- * Constants are our own: Debian 12's headers stop at ABI 3. ABI 1 is not used, as it would refuse every rename
- * and link between directories.
+ * Constants are our own: Debian 12's headers stop at ABI 3. ABI 1 is not used, as it would refuse
+ * every rename and link between directories.
  */
 #include "sandbox/sandbox_int.h"
 
@@ -13,18 +13,18 @@
 #include <unistd.h>
 
 #define LL_CREATE_RULESET 444
-#define LL_ADD_RULE 445
-#define LL_RESTRICT_SELF 446
-#define LL_VERSION 1u
-#define LL_PATH_BENEATH 1
+#define LL_ADD_RULE       445
+#define LL_RESTRICT_SELF  446
+#define LL_VERSION        1u
+#define LL_PATH_BENEATH   1
 
 enum {
     LL_WRITE_FILE = 1u << 1,
     LL_REMOVE_DIR = 1u << 4,
     LL_REMOVE_FILE = 1u << 5,
-    LL_MAKE = 0x7fu << 6, /* char, dir, reg, sock, fifo, block, sym */
-    LL_REFER = 1u << 13,  /* ABI 2 */
-    LL_TRUNCATE = 1u << 14, /* ABI 3 */
+    LL_MAKE = 0x7fu << 6,    /* char, dir, reg, sock, fifo, block, sym */
+    LL_REFER = 1u << 13,     /* ABI 2 */
+    LL_TRUNCATE = 1u << 14,  /* ABI 3 */
     LL_IOCTL_DEV = 1u << 15, /* ABI 5 */
 };
 enum { LL_SCOPE_ABSTRACT = 1u << 0, LL_SCOPE_SIGNAL = 1u << 1 }; /* ABI 6 */
@@ -69,7 +69,8 @@ int sandbox_landlock(const struct gvm_sandbox_plan *plan, struct gvm_err *err)
     int abi = sandbox_landlock_abi();
     if (abi < 2)
         return 0;
-    struct ll_ruleset set = {.fs = rights(abi), .scoped = abi >= 6 ? LL_SCOPE_ABSTRACT | LL_SCOPE_SIGNAL : 0};
+    struct ll_ruleset set = {.fs = rights(abi),
+                             .scoped = abi >= 6 ? LL_SCOPE_ABSTRACT | LL_SCOPE_SIGNAL : 0};
     size_t size = abi >= 6 ? sizeof(set) : abi >= 4 ? 16 : 8;
     GVM_AUTOCLOSE int fd = (int)syscall(LL_CREATE_RULESET, &set, size, 0);
     if (fd < 0)

@@ -1,8 +1,8 @@
 /* A layer: a small directory that an overlay puts on top of a directory of the host.
  *
- * A character device 0/0 in it is a whiteout: the name beneath does not exist, neither the file that is there
- * now nor one that appears later. Creating whiteouts needs no privilege. A directory in the layer merges with
- * the host's and lends it its own mode and times, so those are copied.
+ * A character device 0/0 in it is a whiteout: the name beneath does not exist, neither the file
+ * that is there now nor one that appears later. Creating whiteouts needs no privilege. A directory
+ * in the layer merges with the host's and lends it its own mode and times, so those are copied.
  */
 #include "sandbox/sandbox_int.h"
 
@@ -22,8 +22,8 @@ static void look_alike(int fd, const struct stat *st)
         futimens(fd, times);
 }
 
-int sandbox_layer_open(struct sandbox_init *in, const char *name, const char *host, struct sandbox_layer *ret,
-                       struct gvm_err *err)
+int sandbox_layer_open(struct sandbox_init *in, const char *name, const char *host,
+                       struct sandbox_layer *ret, struct gvm_err *err)
 {
     struct stat st;
     if (mkdirat(in->layers, name, 0755) < 0)
@@ -42,7 +42,8 @@ void sandbox_layer_close(struct sandbox_layer *l)
     gvm_close(&l->fd);
 }
 
-/* Opens layer/`dir`, making what is missing; a whiteout on the way means it is all hidden already (-ENOTDIR). */
+/* Opens layer/`dir`, making what is missing; a whiteout on the way means it is all hidden already
+ * (-ENOTDIR). */
 static int open_dir(struct sandbox_layer *l, struct gvm_str dir)
 {
     GVM_AUTOCLOSE int fd = fcntl(l->fd, F_DUPFD_CLOEXEC, 3);
@@ -64,7 +65,8 @@ static int open_dir(struct sandbox_layer *l, struct gvm_str dir)
         gvm_close(&fd);
         fd = next;
         int upto = (int)(part.p + part.n - dir.p);
-        if (made && snprintf(host, sizeof(host), "%s/%.*s", l->host, upto, dir.p) < (int)sizeof(host) &&
+        if (made &&
+            snprintf(host, sizeof(host), "%s/%.*s", l->host, upto, dir.p) < (int)sizeof(host) &&
             stat(host, &st) == 0 && S_ISDIR(st.st_mode))
             look_alike(fd, &st);
     }
@@ -78,8 +80,8 @@ static struct gvm_str split(const char *rel, const char **ret_name)
     return (struct gvm_str){rel, slash ? (size_t)(slash - rel) : 0};
 }
 
-/* Cuts `rel` behind its first part that the host does not have: that part is what gets hidden, so that no
- * empty parents show up inside, and nothing the host makes there later. */
+/* Cuts `rel` behind its first part that the host does not have: that part is what gets hidden, so
+ * that no empty parents show up inside, and nothing the host makes there later. */
 static void cut_at_missing(const struct sandbox_layer *l, char *rel)
 {
     char path[GVM_PATH_MAX];
@@ -101,8 +103,10 @@ int sandbox_layer_hide(struct sandbox_layer *l, const char *place, struct gvm_er
         return gvm_err_set(err, ENAMETOOLONG, "the path %.80s... is too long", place);
     cut_at_missing(l, rel);
     if (l->hidden >= SANDBOX_MAX_HIDE)
-        return gvm_err_set(err, E2BIG, "more than %d secret files in %s: they cannot all be hidden (choose a "
-                                       "smaller --workspace)", SANDBOX_MAX_HIDE, l->host);
+        return gvm_err_set(err, E2BIG,
+                           "more than %d secret files in %s: they cannot all be hidden (choose a "
+                           "smaller --workspace)",
+                           SANDBOX_MAX_HIDE, l->host);
     GVM_AUTOCLOSE int dir = open_dir(l, split(rel, &name));
     if (dir == -ENOTDIR || dir == -ELOOP)
         return 0; /* beneath something hidden */
@@ -119,18 +123,21 @@ int sandbox_layer_hide(struct sandbox_layer *l, const char *place, struct gvm_er
     return 0;
 }
 
-int sandbox_layer_file(struct sandbox_layer *l, const char *rel, const void *p, size_t n, struct gvm_err *err)
+int sandbox_layer_file(struct sandbox_layer *l, const char *rel, const void *p, size_t n,
+                       struct gvm_err *err)
 {
     const char *name;
     GVM_AUTOCLOSE int dir = open_dir(l, split(rel, &name));
     if (dir < 0)
         return gvm_err_sys(err, -dir, "cannot make %s/%s", l->host, rel);
-    GVM_AUTOCLOSE int fd = openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
+    GVM_AUTOCLOSE int fd =
+        openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
     int r = fd < 0 ? -errno : gvm_write_all(fd, p, n);
     return r < 0 ? gvm_err_sys(err, -r, "cannot write %s/%s", l->host, rel) : 0;
 }
 
-int sandbox_layer_link(struct sandbox_layer *l, const char *rel, const char *to, struct gvm_err *err)
+int sandbox_layer_link(struct sandbox_layer *l, const char *rel, const char *to,
+                       struct gvm_err *err)
 {
     const char *name;
     GVM_AUTOCLOSE int dir = open_dir(l, split(rel, &name));

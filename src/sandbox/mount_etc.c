@@ -1,7 +1,7 @@
 /* /etc of a sandbox: the host's, read-only, with its secrets hidden and a few files replaced.
  *
- * As root the agent keeps uid 0 (without any capability), so a file of root with mode 0600 would be readable.
- * Therefore, as root, everything in /etc that not everybody may read is hidden as well.
+ * As root the agent keeps uid 0 (without any capability), so a file of root with mode 0600 would be
+ * readable. Therefore, as root, everything in /etc that not everybody may read is hidden as well.
  */
 #include "sandbox/sandbox_int.h"
 
@@ -14,14 +14,60 @@
 #include <unistd.h>
 
 static const char *const secret_etc[] = {
-    "shadow", "shadow-", "gshadow", "gshadow-", "sudoers", "sudoers.d", "doas.conf", "opasswd",
-    "security/opasswd", "ssl/private", "pki/tls/private", "pki/nssdb", "letsencrypt", "krb5.keytab",
-    "ppp/chap-secrets", "ppp/pap-secrets", "wireguard", "openvpn", "ipsec.secrets", "ipsec.d/private",
-    "swanctl/private", "NetworkManager/system-connections", "netplan", "wpa_supplicant", "crontab", "cron.d",
-    "docker", "kubernetes", "rancher", "containerd", "apt/auth.conf", "apt/auth.conf.d", "mysql/debian.cnf",
-    "postfix/sasl_passwd", "exim4/passwd.client", "msmtprc", "samba/private", "cups/ssl", "salt/pki",
-    "puppetlabs/puppet/ssl", "vault.d", "consul.d", "nomad.d", "gvm", "credstore", "credstore.encrypted",
-    "environment.d", "docker.env", "aws", "azure", "boto.cfg", "netrc", "fetchmailrc", "rsyncd.secrets",
+    "shadow",
+    "shadow-",
+    "gshadow",
+    "gshadow-",
+    "sudoers",
+    "sudoers.d",
+    "doas.conf",
+    "opasswd",
+    "security/opasswd",
+    "ssl/private",
+    "pki/tls/private",
+    "pki/nssdb",
+    "letsencrypt",
+    "krb5.keytab",
+    "ppp/chap-secrets",
+    "ppp/pap-secrets",
+    "wireguard",
+    "openvpn",
+    "ipsec.secrets",
+    "ipsec.d/private",
+    "swanctl/private",
+    "NetworkManager/system-connections",
+    "netplan",
+    "wpa_supplicant",
+    "crontab",
+    "cron.d",
+    "docker",
+    "kubernetes",
+    "rancher",
+    "containerd",
+    "apt/auth.conf",
+    "apt/auth.conf.d",
+    "mysql/debian.cnf",
+    "postfix/sasl_passwd",
+    "exim4/passwd.client",
+    "msmtprc",
+    "samba/private",
+    "cups/ssl",
+    "salt/pki",
+    "puppetlabs/puppet/ssl",
+    "vault.d",
+    "consul.d",
+    "nomad.d",
+    "gvm",
+    "credstore",
+    "credstore.encrypted",
+    "environment.d",
+    "docker.env",
+    "aws",
+    "azure",
+    "boto.cfg",
+    "netrc",
+    "fetchmailrc",
+    "rsyncd.secrets",
 };
 
 static bool is_host_key(const char *name)
@@ -45,7 +91,7 @@ static int hide_host_keys(struct sandbox_layer *l, struct gvm_err *err)
     return r;
 }
 
-#define MAX_ETC 20000 /* entries looked at as root */
+#define MAX_ETC      20000 /* entries looked at as root */
 #define MAX_ETC_DIRS 2048
 
 /* A list of directories still to be read takes the place of recursion. */
@@ -56,13 +102,16 @@ struct etc_walk {
     unsigned next, n, seen;
 };
 
-static int look_at(struct etc_walk *w, int fd, const char *dir, const char *name, struct gvm_err *err)
+static int look_at(struct etc_walk *w, int fd, const char *dir, const char *name,
+                   struct gvm_err *err)
 {
     struct stat st;
-    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ||
+        fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return 0;
     if (++w->seen > MAX_ETC)
-        return gvm_err_set(err, E2BIG, "/etc has more than %d entries; private files cannot all be found",
+        return gvm_err_set(err, E2BIG,
+                           "/etc has more than %d entries; private files cannot all be found",
                            MAX_ETC);
     if (S_ISLNK(st.st_mode))
         return 0;
@@ -105,7 +154,8 @@ static int hide_secrets(struct sandbox_init *in, struct sandbox_layer *l, struct
         char path[128];
         struct stat st;
         snprintf(path, sizeof(path), "/etc/%s", secret_etc[i]);
-        /* Only what is there: a hidden name needs its parents in the layer, and /etc should look as it is. */
+        /* Only what is there: a hidden name needs its parents in the layer, and /etc should look as
+         * it is. */
         if (lstat(path, &st) == 0)
             r = sandbox_layer_hide(l, secret_etc[i], err);
     }
@@ -149,13 +199,16 @@ static int replace_files(struct sandbox_init *in, struct sandbox_layer *l, struc
 {
     int r = put(l, "resolv.conf", "nameserver " SANDBOX_ADDR4 "\n", err);
     if (r == 0)
-        r = put(l, "hosts", "127.0.0.1 localhost sandbox\n::1 localhost ip6-localhost ip6-loopback\n", err);
+        r = put(l, "hosts",
+                "127.0.0.1 localhost sandbox\n::1 localhost ip6-localhost ip6-loopback\n", err);
     if (r == 0)
         r = put(l, "hostname", "sandbox\n", err);
     if (r == 0)
-        r = put(l, "nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n"
-                                    "networks: files\nprotocols: files\nservices: files\nethers: files\n"
-                                    "rpc: files\n", err);
+        r = put(l, "nsswitch.conf",
+                "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n"
+                "networks: files\nprotocols: files\nservices: files\nethers: files\n"
+                "rpc: files\n",
+                err);
     return r == 0 ? put_account(in, l, err) : r;
 }
 

@@ -1,8 +1,8 @@
 /* /proc and /dev of a sandbox, and the few lines of /sys that runtimes read.
  *
- * /proc is a fresh instance for the new pid namespace, mounted read-only as a whole: no switch of the kernel
- * can be turned through it, whoever the agent's uid is outside. Files that tell about the host or its kernel
- * are covered by a file that nobody may open.
+ * /proc is a fresh instance for the new pid namespace, mounted read-only as a whole: no switch of
+ * the kernel can be turned through it, whoever the agent's uid is outside. Files that tell about
+ * the host or its kernel are covered by a file that nobody may open.
  */
 #include "sandbox/sandbox_int.h"
 
@@ -14,8 +14,9 @@
 #include <unistd.h>
 
 static const char *const covered_files[] = {
-    "kcore", "keys", "key-users", "kmsg", "timer_list", "sched_debug", "kallsyms", "kpagecount",
-    "kpageflags", "kpagecgroup", "vmallocinfo", "slabinfo", "pagetypeinfo", "sysrq-trigger", "latency_stats",
+    "kcore",       "keys",     "key-users",    "kmsg",          "timer_list",
+    "sched_debug", "kallsyms", "kpagecount",   "kpageflags",    "kpagecgroup",
+    "vmallocinfo", "slabinfo", "pagetypeinfo", "sysrq-trigger", "latency_stats",
 };
 static const char *const covered_dirs[] = {"acpi", "asound", "scsi", "dynamic_debug"};
 
@@ -47,8 +48,10 @@ int sandbox_mount_proc(struct sandbox_init *in, struct gvm_err *err)
         return r;
     if (mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
         return gvm_err_sys(err, errno, "cannot mount a fresh /proc%s",
-                           errno == EPERM ? " (inside a container whose own /proc is masked this is "
-                                            "refused; docker: --security-opt systempaths=unconfined)" : "");
+                           errno == EPERM
+                               ? " (inside a container whose own /proc is masked this is "
+                                 "refused; docker: --security-opt systempaths=unconfined)"
+                               : "");
     r = sandbox_pid_limit(in, err);
     for (size_t i = 0; i < sizeof(covered_files) / sizeof(covered_files[0]) && r == 0; i++)
         r = cover(in, covered_files[i], "cover", err);
@@ -75,8 +78,9 @@ static int show_device(struct sandbox_init *in, const char *name, struct gvm_err
 static int link_all(struct gvm_err *err)
 {
     static const char *const links[][2] = {
-        {"/proc/self/fd", "dev/fd"}, {"/proc/self/fd/0", "dev/stdin"}, {"/proc/self/fd/1", "dev/stdout"},
-        {"/proc/self/fd/2", "dev/stderr"}, {"pts/ptmx", "dev/ptmx"},
+        {"/proc/self/fd", "dev/fd"},       {"/proc/self/fd/0", "dev/stdin"},
+        {"/proc/self/fd/1", "dev/stdout"}, {"/proc/self/fd/2", "dev/stderr"},
+        {"pts/ptmx", "dev/ptmx"},
     };
     for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++)
         if (symlink(links[i][0], links[i][1]) < 0)
@@ -91,9 +95,11 @@ static int show_cpus(struct sandbox_init *in, struct gvm_err *err)
     if (access(cpu, R_OK) < 0)
         return 0;
     int r = sandbox_mkdir(in, cpu, err);
-    return r < 0 ? r : sandbox_bind(in, cpu, cpu + 1,
-                                    MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
-                                        MOUNT_ATTR_NOEXEC, err);
+    return r < 0 ? r
+                 : sandbox_bind(in, cpu, cpu + 1,
+                                MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+                                    MOUNT_ATTR_NOEXEC,
+                                err);
 }
 
 int sandbox_mount_dev(struct sandbox_init *in, struct gvm_err *err)

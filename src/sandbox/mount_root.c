@@ -1,4 +1,5 @@
-/* The root a sandbox sees: a tmpfs with the host's programs in it, read-only; the last step swaps it in.
+/* The root a sandbox sees: a tmpfs with the host's programs in it, read-only; the last step swaps
+ * it in.
  *
  *   run_dir/root           tmpfs "base"; nothing of it is reachable afterwards
  *     layers/              what is laid over /etc, home and workspace (layer.c)
@@ -24,10 +25,12 @@ int sandbox_mount_base(struct sandbox_init *in, struct gvm_err *err)
     in->base = gvm_arena_printf(in->arena, "%s/root", in->plan->run_dir);
     if (!in->base)
         return gvm_err_set(err, ENOMEM, "out of memory");
-    if (mount("tmpfs", in->base, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=64m,nr_inodes=65536") < 0)
+    if (mount("tmpfs", in->base, "tmpfs", MS_NOSUID | MS_NODEV,
+              "mode=0755,size=64m,nr_inodes=65536") < 0)
         return gvm_err_sys(err, errno, "cannot mount a tmpfs at %s", in->base);
     if (chdir(in->base) < 0 || mkdir("layers", 0755) < 0 || mkdir("root", 0755) < 0 ||
-        mount("tmpfs", "root", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=1m,nr_inodes=4096") < 0)
+        mount("tmpfs", "root", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=1m,nr_inodes=4096") <
+            0)
         return gvm_err_sys(err, errno, "cannot make the new root");
     in->layers = open("layers", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (in->layers < 0 || mkdirat(in->layers, "none", 0755) < 0 || chdir("root") < 0)
@@ -57,10 +60,10 @@ static int show_system_dir(struct sandbox_init *in, const char *path, struct gvm
 
 int sandbox_mount_system(struct sandbox_init *in, struct gvm_err *err)
 {
-    static const char *const dirs[] = {"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32",
-                                       "/nix/store", "/gnu/store"};
-    static const char *const plain[] = {"etc", "proc", "home", "mnt", "srv", "media", "var/lib", "var/cache",
-                                        "var/log", "var/spool"};
+    static const char *const dirs[] = {"/usr",   "/bin",    "/sbin",      "/lib",      "/lib32",
+                                       "/lib64", "/libx32", "/nix/store", "/gnu/store"};
+    static const char *const plain[] = {"etc",   "proc",    "home",      "mnt",     "srv",
+                                        "media", "var/lib", "var/cache", "var/log", "var/spool"};
     int r = 0;
     for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]) && r == 0; i++)
         r = show_system_dir(in, dirs[i], err);

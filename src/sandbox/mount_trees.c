@@ -1,5 +1,6 @@
-/* Home and workspace: overlays whose upper layers are on disk in the run's directory, at their own places,
- * the outer one first. And the programs that PATH names outside the system's directories. */
+/* Home and workspace: overlays whose upper layers are on disk in the run's directory, at their own
+ * places, the outer one first. And the programs that PATH names outside the system's directories.
+ */
 #include "sandbox/sandbox_int.h"
 
 #include <errno.h>
@@ -15,8 +16,8 @@
 
 /* ---- home and workspace ---- */
 
-static int make_upper(struct sandbox_init *in, const char *dir, const char *work, struct sandbox_upper *ret,
-                      struct gvm_err *err)
+static int make_upper(struct sandbox_init *in, const char *dir, const char *work,
+                      struct sandbox_upper *ret, struct gvm_err *err)
 {
     const char **names[2] = {&ret->dir, &ret->work};
     const char *rel[2] = {dir, work};
@@ -59,14 +60,15 @@ static int show_tree(struct sandbox_init *in, const char *name, const char *host
     return sandbox_overlay(in, host, name, host, upper, err);
 }
 
-/* A home with mounts in it (a kernel that lets go of nothing locked refuses the overlay) is not shown at all:
- * the agent gets an empty one, which is on disk like the other. */
+/* A home with mounts in it (a kernel that lets go of nothing locked refuses the overlay) is not
+ * shown at all: the agent gets an empty one, which is on disk like the other. */
 static int empty_home(struct sandbox_init *in, const struct sandbox_upper *upper, const char *why,
                       struct gvm_err *err)
 {
     int r = sandbox_mkdir(in, in->plan->home, err);
     if (r == 0)
-        r = sandbox_bind(in, upper->dir, in->plan->home + 1, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, err);
+        r = sandbox_bind(in, upper->dir, in->plan->home + 1, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
+                         err);
     if (r == 0)
         sandbox_remark(in, "the home directory inside is empty: %s", why);
     return r;
@@ -98,8 +100,9 @@ static int show_workspace(struct sandbox_init *in, struct gvm_err *err)
     struct sandbox_upper upper = {0};
     bool home_too = strcmp(in->plan->workspace, in->plan->home) == 0;
     int r = make_upper(in, "upper", "work", &upper, err);
-    return r < 0 ? r : show_tree(in, "work", in->plan->workspace, &upper,
-                                 home_too ? hide_both : sandbox_hide_work, err);
+    return r < 0 ? r
+                 : show_tree(in, "work", in->plan->workspace, &upper,
+                             home_too ? hide_both : sandbox_hide_work, err);
 }
 
 /* Some homes are no place of their own: "/" and "/nonexistent" of service accounts. */
@@ -126,8 +129,8 @@ int sandbox_mount_trees(struct sandbox_init *in, struct gvm_err *err)
 
 /* ---- programs elsewhere ---- */
 
-/* Programs that lie outside the system's directories are shown read-only, through an overlay where that is
- * possible: a socket of the host cannot be connected through one. */
+/* Programs that lie outside the system's directories are shown read-only, through an overlay where
+ * that is possible: a socket of the host cannot be connected through one. */
 static int show_programs(struct sandbox_init *in, const char *dir, struct gvm_err *err)
 {
     int r = sandbox_mkdir(in, dir, err);
@@ -138,8 +141,9 @@ static int show_programs(struct sandbox_init *in, const char *dir, struct gvm_er
     return r == 0 ? 0 : sandbox_bind(in, dir, dir + 1, READ_ONLY, err);
 }
 
-static const char *const shown_already[] = {"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt",
-                                            "/nix", "/gnu", "/etc", "/proc", "/sys", "/dev", "/run"};
+static const char *const shown_already[] = {"/usr",   "/bin", "/sbin", "/lib", "/lib32",
+                                            "/lib64", "/opt", "/nix",  "/gnu", "/etc",
+                                            "/proc",  "/sys", "/dev",  "/run"};
 
 static bool is_shown(const struct sandbox_init *in, const char *dir)
 {
@@ -152,7 +156,8 @@ static bool is_shown(const struct sandbox_init *in, const char *dir)
 /* Directories in which a tool chain lies beside keys and settings: only their bin is shown. */
 static bool is_mixed(const char *base)
 {
-    static const char *const mixed[] = {".local", ".config", ".cargo", ".gem", ".m2", ".composer", ".npm"};
+    static const char *const mixed[] = {".local", ".config",   ".cargo", ".gem",
+                                        ".m2",    ".composer", ".npm"};
     for (size_t i = 0; i < sizeof(mixed) / sizeof(mixed[0]); i++)
         if (strcmp(base, mixed[i]) == 0)
             return true;
@@ -174,11 +179,13 @@ static bool holds_private_things(const struct sandbox_init *in, const char *dir)
     return false;
 }
 
-/* For .../x/bin the directory x (a tool chain lies beside its bin), unless x holds more than a tool chain. */
+/* For .../x/bin the directory x (a tool chain lies beside its bin), unless x holds more than a tool
+ * chain. */
 static const char *tool_root(struct sandbox_init *in, const char *dir)
 {
     const char *base = strrchr(dir, '/');
-    bool bin = base && (strcmp(base, "/bin") == 0 || strcmp(base, "/sbin") == 0 || strcmp(base, "/shims") == 0);
+    bool bin = base && (strcmp(base, "/bin") == 0 || strcmp(base, "/sbin") == 0 ||
+                        strcmp(base, "/shims") == 0);
     if (bin && base > dir) {
         const char *parent = gvm_arena_dup(in->arena, dir, (size_t)(base - dir));
         if (parent && !holds_private_things(in, parent))

@@ -1,5 +1,5 @@
-/* What the mount steps share. The working directory of the init is the new root while it is being built, so
- * that every place inside is a relative path; sources are absolute paths of the host. */
+/* What the mount steps share. The working directory of the init is the new root while it is being
+ * built, so that every place inside is a relative path; sources are absolute paths of the host. */
 #include "sandbox/sandbox_int.h"
 
 #include <errno.h>
@@ -9,15 +9,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-int sandbox_bind(struct sandbox_init *in, const char *src, const char *at, uint64_t attr, struct gvm_err *err)
+int sandbox_bind(struct sandbox_init *in, const char *src, const char *at, uint64_t attr,
+                 struct gvm_err *err)
 {
     struct mount_attr set = {.attr_set = attr};
     (void)in;
-    GVM_AUTOCLOSE int fd = open_tree(AT_FDCWD, src, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+    GVM_AUTOCLOSE int fd =
+        open_tree(AT_FDCWD, src, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
     if (fd < 0)
         return gvm_err_sys(err, errno, "cannot bind %s", src);
     if (mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &set, sizeof(set)) < 0)
-        return gvm_err_sys(err, errno, "cannot make %s read-only (Linux 5.12 or newer is needed)", src);
+        return gvm_err_sys(err, errno, "cannot make %s read-only (Linux 5.12 or newer is needed)",
+                           src);
     if (move_mount(fd, "", AT_FDCWD, at, MOVE_MOUNT_F_EMPTY_PATH) < 0)
         return gvm_err_sys(err, errno, "cannot show %s", src);
     return 0;
@@ -56,20 +59,21 @@ int sandbox_tmpfs(struct sandbox_init *in, const char *at, const char *options, 
     return 0;
 }
 
-/* The option strings name directories through descriptors: no path of the host shows in /proc/mounts, and
- * colons or commas in paths mean nothing. fd: layer, lower, upper (-1 = none), work. */
+/* The option strings name directories through descriptors: no path of the host shows in
+ * /proc/mounts, and colons or commas in paths mean nothing. fd: layer, lower, upper (-1 = none),
+ * work. */
 static int overlay_options(char *dst, size_t cap, const int fd[4])
 {
     static const char self[] = "/proc/self/fd";
-    int n = fd[2] < 0 ? snprintf(dst, cap, "userxattr,lowerdir=%s/%d:%s/%d", self, fd[0], self, fd[1])
-                      : snprintf(dst, cap, "userxattr,lowerdir=%s/%d:%s/%d,upperdir=%s/%d,workdir=%s/%d",
-                                 self, fd[0], self, fd[1], self, fd[2], self,
-                                 fd[3]);
+    int n = fd[2] < 0
+                ? snprintf(dst, cap, "userxattr,lowerdir=%s/%d:%s/%d", self, fd[0], self, fd[1])
+                : snprintf(dst, cap, "userxattr,lowerdir=%s/%d:%s/%d,upperdir=%s/%d,workdir=%s/%d",
+                           self, fd[0], self, fd[1], self, fd[2], self, fd[3]);
     return n > 0 && (size_t)n < cap ? 0 : -ENAMETOOLONG;
 }
 
-int sandbox_overlay(struct sandbox_init *in, const char *at, const char *hide_layer, const char *lower,
-                    const struct sandbox_upper *upper, struct gvm_err *err)
+int sandbox_overlay(struct sandbox_init *in, const char *at, const char *hide_layer,
+                    const char *lower, const struct sandbox_upper *upper, struct gvm_err *err)
 {
     const int how = O_PATH | O_DIRECTORY | O_CLOEXEC;
     GVM_AUTOCLOSE int hide_fd = openat(in->layers, hide_layer, how);
@@ -79,7 +83,8 @@ int sandbox_overlay(struct sandbox_init *in, const char *at, const char *hide_la
     if (hide_fd < 0 || lower_fd < 0 || (upper && (upper_fd < 0 || work_fd < 0)))
         return gvm_err_sys(err, errno, "cannot open %s or its layers", lower);
     char options[256];
-    int r = overlay_options(options, sizeof(options), (int[]){hide_fd, lower_fd, upper_fd, work_fd});
+    int r =
+        overlay_options(options, sizeof(options), (int[]){hide_fd, lower_fd, upper_fd, work_fd});
     if (r < 0)
         return gvm_err_sys(err, -r, "cannot name the layers of %s", lower);
     while (*at == '/')
@@ -90,8 +95,10 @@ int sandbox_overlay(struct sandbox_init *in, const char *at, const char *hide_la
     int code = errno;
     char sub[GVM_PATH_MAX];
     if (code == EINVAL && sandbox_submount(lower, sub))
-        return gvm_err_set(err, EBUSY, "%s cannot be shown because %s is mounted inside it (unmount that, or "
-                                       "choose another directory)", lower, sub);
+        return gvm_err_set(err, EBUSY,
+                           "%s cannot be shown because %s is mounted inside it (unmount that, or "
+                           "choose another directory)",
+                           lower, sub);
     return gvm_err_sys(err, code, "cannot lay an overlay over %s (its upper layer is in %s)", lower,
                        upper ? upper->dir : "memory");
 }

@@ -2,20 +2,19 @@
  *
  * table inet gvm
  *   chain redirect { type nat hook output priority -100; policy accept; }
- *     udp dport 53                 redirect to :61053     also on loopback: rewriting resolv.conf gains nothing
- *     tcp dport 53                 redirect to :61053
- *     ip daddr 127.0.0.0/8         accept                 the agent's own servers
- *     ip6 daddr ::1                accept
- *     meta l4proto tcp             redirect to :61080
- *   chain guard { type filter hook output priority 0; policy drop; }
- *     ct state established         accept                 answers of our listeners and of the agent's servers
- *     icmp type 3 / icmpv6 type 1  accept                 the refusals of the last rule on their way back
- *     ip daddr 127.0.0.0/8         accept                 what was redirected above has this address by now
- *     ip6 daddr ::1                accept
- *     reject with icmpx admin-prohibited                  at once, so that QUIC falls back to TCP
+ *     udp dport 53                 redirect to :61053     also on loopback: rewriting resolv.conf
+ * gains nothing tcp dport 53                 redirect to :61053 ip daddr 127.0.0.0/8         accept
+ * the agent's own servers ip6 daddr ::1                accept meta l4proto tcp             redirect
+ * to :61080 chain guard { type filter hook output priority 0; policy drop; } ct state established
+ * accept                 answers of our listeners and of the agent's servers icmp type 3 / icmpv6
+ * type 1  accept                 the refusals of the last rule on their way back ip daddr
+ * 127.0.0.0/8         accept                 what was redirected above has this address by now ip6
+ * daddr ::1                accept reject with icmpx admin-prohibited                  at once, so
+ * that QUIC falls back to TCP
  *
- * The messages are kept; the dump of each rule must contain every attribute we sent, with our value, in our
- * order, and nothing may stand beside our rules. netlink formats: linux/netfilter/nf_tables.h.
+ * The messages are kept; the dump of each rule must contain every attribute we sent, with our
+ * value, in our order, and nothing may stand beside our rules. netlink formats:
+ * linux/netfilter/nf_tables.h.
  */
 #include "sandbox/sandbox_int.h"
 
@@ -30,24 +29,25 @@
 #include <stddef.h>
 #include <sys/socket.h>
 
-#define TABLE "gvm"
-#define NAT_CHAIN "redirect"
+#define TABLE        "gvm"
+#define NAT_CHAIN    "redirect"
 #define FILTER_CHAIN "guard"
-#define BATCH_SIZE 16384
-#define MAX_RULES 16
+#define BATCH_SIZE   16384
+#define MAX_RULES    16
 
 struct nft {
     char mem[BATCH_SIZE];
     size_t len;
     uint32_t seq;
     unsigned acks;
-    struct nlmsghdr *msg;             /* being built */
-    struct nlattr *exprs;             /* its expression list */
+    struct nlmsghdr *msg; /* being built */
+    struct nlattr *exprs; /* its expression list */
     const struct nlmsghdr *rules[MAX_RULES];
     unsigned nrules;
 };
 
-static struct nlmsghdr *begin(struct nft *n, uint16_t type, uint16_t flags, uint8_t family, uint16_t res)
+static struct nlmsghdr *begin(struct nft *n, uint16_t type, uint16_t flags, uint8_t family,
+                              uint16_t res)
 {
     n->msg = mnl_nlmsg_put_header(n->mem + n->len);
     n->msg->nlmsg_type = type;
@@ -84,7 +84,8 @@ static void add_table(struct nft *n)
     end(n);
 }
 
-static void add_chain(struct nft *n, const char *name, const char *type, int priority, uint32_t policy)
+static void add_chain(struct nft *n, const char *name, const char *type, int priority,
+                      uint32_t policy)
 {
     begin(n, nft_type(NFT_MSG_NEWCHAIN), NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, NFPROTO_INET, 0);
     mnl_attr_put_strz(n->msg, NFTA_CHAIN_TABLE, TABLE);
@@ -317,8 +318,9 @@ static const struct nlattr *find_attr(const void *p, size_t n, uint16_t type, un
 
 #define MAX_NEST 8
 
-/* True when `got` holds every attribute of `sent` with the same value. What the kernel adds of itself (flags,
- * the second register of redir) is fine, except in a list: there the number must agree. */
+/* True when `got` holds every attribute of `sent` with the same value. What the kernel adds of
+ * itself (flags, the second register of redir) is fine, except in a list: there the number must
+ * agree. */
 static bool contains(const void *sent, size_t nsent, const void *got, size_t ngot, unsigned depth)
 {
     unsigned elements = 0;
@@ -391,7 +393,8 @@ static void check_rule(struct check *c, const struct nlmsghdr *got)
 /* Both chains must be there with hook, priority and policy as sent. */
 static void check_chain(struct check *c, const struct nlmsghdr *got)
 {
-    const struct nlattr *name = top_attr(got, NFTA_CHAIN_NAME), *hook = top_attr(got, NFTA_CHAIN_HOOK);
+    const struct nlattr *name = top_attr(got, NFTA_CHAIN_NAME),
+                        *hook = top_attr(got, NFTA_CHAIN_HOOK);
     const struct nlattr *policy = top_attr(got, NFTA_CHAIN_POLICY);
     c->count++;
     if (!name || !hook || !policy) {
@@ -445,8 +448,9 @@ static int read_back(struct mnl_socket *nl, const struct nft *n, struct gvm_err 
     if (r < 0)
         return gvm_err_sys(err, -r, "cannot read the packet rules back");
     if (rules.differs || rules.count != n->nrules || chains.differs || chains.count != 2)
-        return gvm_err_set(err, EBADMSG, "the packet rules in force are not the ones that were set "
-                                         "(%u of %u rules, %u chains)",
+        return gvm_err_set(err, EBADMSG,
+                           "the packet rules in force are not the ones that were set "
+                           "(%u of %u rules, %u chains)",
                            rules.count, n->nrules, chains.count);
     return 0;
 }
@@ -461,13 +465,15 @@ int sandbox_net_filter(struct sandbox_init *in, struct gvm_err *err)
         int code = errno;
         if (nl)
             mnl_socket_close(nl);
-        return gvm_err_sys(err, code, "no nf_tables in this kernel (CONFIG_NF_TABLES, CONFIG_NFT_NAT, "
-                                      "CONFIG_NFT_REDIR, CONFIG_NFT_REJECT)");
+        return gvm_err_sys(err, code,
+                           "no nf_tables in this kernel (CONFIG_NF_TABLES, CONFIG_NFT_NAT, "
+                           "CONFIG_NFT_REDIR, CONFIG_NFT_REJECT)");
     }
     int r = commit(nl, &n);
     if (r < 0)
-        gvm_err_sys(err, -r, "the kernel refused the packet rules (it needs nf_tables with nat, redir, "
-                             "reject and ct: modprobe nft_chain_nat nft_redir nft_reject_inet nft_ct)");
+        gvm_err_sys(err, -r,
+                    "the kernel refused the packet rules (it needs nf_tables with nat, redir, "
+                    "reject and ct: modprobe nft_chain_nat nft_redir nft_reject_inet nft_ct)");
     else
         r = read_back(nl, &n, err);
     mnl_socket_close(nl);

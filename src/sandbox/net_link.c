@@ -1,8 +1,9 @@
-/* The only link of a sandbox: lo, with one address of each family that is not loopback, and a local route
- * for everything, so that every address there is ends here.
+/* The only link of a sandbox: lo, with one address of each family that is not loopback, and a local
+ * route for everything, so that every address there is ends here.
  *
- * rtnetlink (rtnetlink(7)), all requests in one packet, each acknowledged. Without an address outside
- * 127.0.0.0/8 and ::1, getaddrinfo(3) with AI_ADDRCONFIG would find the machine to have no network.
+ * rtnetlink (rtnetlink(7)), all requests in one packet, each acknowledged. Without an address
+ * outside 127.0.0.0/8 and ::1, getaddrinfo(3) with AI_ADDRCONFIG would find the machine to have no
+ * network.
  */
 #include "sandbox/sandbox_int.h"
 

@@ -1,6 +1,7 @@
-/* The six listeners of a run. They are bound to loopback, because redirected packets arrive at 127.0.0.1 and
- * ::1, and because a DNS reply must leave from the very address its question reached: connection tracking
- * would not recognise it otherwise. */
+/* The six listeners of a run. They are bound to loopback, because redirected packets arrive at
+ * 127.0.0.1 and
+ * ::1, and because a DNS reply must leave from the very address its question reached: connection
+ * tracking would not recognise it otherwise. */
 #include "sandbox/sandbox_int.h"
 
 #include <errno.h>
@@ -25,12 +26,13 @@ static int bind_loopback(int fd, int family, uint16_t port)
 {
     int on = 1;
     if (family == AF_INET) {
-        struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port),
+        struct sockaddr_in a = {.sin_family = AF_INET,
+                                .sin_port = htons(port),
                                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
         return bind(fd, (struct sockaddr *)&a, sizeof(a));
     }
-    struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_port = htons(port),
-                             .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    struct sockaddr_in6 a = {
+        .sin6_family = AF_INET6, .sin6_port = htons(port), .sin6_addr = IN6ADDR_LOOPBACK_INIT};
     if (setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0)
         return -1;
     return bind(fd, (struct sockaddr *)&a, sizeof(a));
@@ -51,8 +53,8 @@ int sandbox_net_listen(struct sandbox_init *in, struct gvm_err *err)
 {
     for (unsigned i = 0; i < GVM_SANDBOX_LISTENERS; i++) {
         int fd = open_one(places[i].family, places[i].type, places[i].port);
-        /* A kernel without IPv6: nobody inside can use it either. An IPv4 socket on a port that no rule
-         * leads to keeps the place. */
+        /* A kernel without IPv6: nobody inside can use it either. An IPv4 socket on a port that no
+         * rule leads to keeps the place. */
         if (fd == -EAFNOSUPPORT || fd == -EADDRNOTAVAIL)
             fd = open_one(AF_INET, places[i].type, 0);
         if (fd < 0)

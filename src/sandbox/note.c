@@ -12,8 +12,8 @@ union control {
     char room[CMSG_SPACE(sizeof(int) * MAX_FDS)];
 };
 
-int sandbox_send(int fd, enum sandbox_note_type type, int value, const void *text, size_t n, const int *fds,
-                 unsigned nfds)
+int sandbox_send(int fd, enum sandbox_note_type type, int value, const void *text, size_t n,
+                 const int *fds, unsigned nfds)
 {
     struct sandbox_note note = {(uint32_t)type, value};
     struct iovec iov[2] = {{&note, sizeof(note)}, {(void *)(uintptr_t)text, n}};
@@ -57,12 +57,15 @@ static void take_fds(struct msghdr *mh, int *fds, unsigned *nfds)
         *nfds = got;
 }
 
-ssize_t sandbox_recv(int fd, struct sandbox_note *ret, char *text, size_t cap, int *fds, unsigned *nfds)
+ssize_t sandbox_recv(int fd, struct sandbox_note *ret, char *text, size_t cap, int *fds,
+                     unsigned *nfds)
 {
     struct sandbox_note note = {0};
     struct iovec iov[2] = {{&note, sizeof(note)}, {text, cap}};
     union control control;
-    struct msghdr mh = {.msg_iov = iov, .msg_iovlen = cap ? 2 : 1, .msg_control = control.room,
+    struct msghdr mh = {.msg_iov = iov,
+                        .msg_iovlen = cap ? 2 : 1,
+                        .msg_control = control.room,
                         .msg_controllen = sizeof(control.room)};
     ssize_t n;
     do

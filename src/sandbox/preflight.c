@@ -1,4 +1,5 @@
-/* What this host can do, tried for real: a sandbox is made and thrown away, and each feature named. */
+/* What this host can do, tried for real: a sandbox is made and thrown away, and each feature named.
+ */
 #include "sandbox/sandbox_int.h"
 
 #include <errno.h>
@@ -22,30 +23,36 @@ static void tell_kernel(struct gvm_buf *out)
     if (uname(&u) == 0)
         line(out, "info", "kernel", u.release);
     int abi = sandbox_landlock_abi();
-    snprintf(text, sizeof(text), abi ? "ABI %d" : "not in this kernel (CONFIG_SECURITY_LANDLOCK, lsm=landlock)",
-             abi);
+    snprintf(text, sizeof(text),
+             abi ? "ABI %d" : "not in this kernel (CONFIG_SECURITY_LANDLOCK, lsm=landlock)", abi);
     line(out, abi >= 2 ? "ok" : "miss", "Landlock, the second wall", text);
 }
 
 /* Makes a sandbox in a directory of its own and starts `true` in it. */
 static int try_sandbox(const char *dir, struct gvm_buf *out, struct gvm_err *err)
 {
-    static const char *const argv[] = {"/bin/true", NULL}, *const env[] = {"PATH=/usr/bin:/bin", NULL};
+    static const char *const argv[] = {"/bin/true", NULL}, *const env[] = {"PATH=/usr/bin:/bin",
+                                                                           NULL};
     char run[GVM_PATH_MAX + 16], work[GVM_PATH_MAX + 16];
     snprintf(run, sizeof(run), "%s/run", dir);
     snprintf(work, sizeof(work), "%s/workspace", dir);
     if (mkdir(run, 0700) < 0 || mkdir(work, 0700) < 0)
         return gvm_err_sys(err, errno, "cannot make %s", run);
     const char *home = getenv("HOME");
-    struct gvm_sandbox_plan plan = {.run = "preflight", .argv = argv, .env = env, .workspace = work,
-                                    .home = home ? home : "/", .run_dir = run};
+    struct gvm_sandbox_plan plan = {.run = "preflight",
+                                    .argv = argv,
+                                    .env = env,
+                                    .workspace = work,
+                                    .home = home ? home : "/",
+                                    .run_dir = run};
     struct gvm_sandbox *s = NULL;
     int code = 0, r = gvm_sandbox_create(&plan, &s, err);
     if (r < 0)
         return r;
     line(out, "ok", "user, mount, pid, net, ipc, uts and cgroup namespaces", "");
     line(out, "ok", "sealed network: lo, nf_tables redirect, read back", "");
-    static const char no_ca[] = "-----BEGIN CERTIFICATE-----\nbm9uZQ==\n-----END CERTIFICATE-----\n";
+    static const char no_ca[] =
+        "-----BEGIN CERTIFICATE-----\nbm9uZQ==\n-----END CERTIFICATE-----\n";
     r = gvm_sandbox_start(s, (struct gvm_str){no_ca, sizeof(no_ca) - 1}, err);
     if (r == 0)
         r = gvm_sandbox_wait(s, &code, err);
@@ -74,7 +81,8 @@ int gvm_sandbox_preflight(struct gvm_buf *out, struct gvm_err *err)
     if (r < 0)
         return r;
     /* In the state directory, because its file system is the one the upper layers will lie on. */
-    if (snprintf(dir, sizeof(dir), "%s/preflight-XXXXXX", state) >= (int)sizeof(dir) || !mkdtemp(dir))
+    if (snprintf(dir, sizeof(dir), "%s/preflight-XXXXXX", state) >= (int)sizeof(dir) ||
+        !mkdtemp(dir))
         return gvm_err_sys(err, errno, "cannot make a directory in %s", state);
     struct gvm_err why = {0};
     r = try_sandbox(dir, out, &why);

@@ -1,4 +1,5 @@
-/* What a process of the sandbox may still be: no capability in any set, no way to get one, and bounded. */
+/* What a process of the sandbox may still be: no capability in any set, no way to get one, and
+ * bounded. */
 #include "sandbox/sandbox_int.h"
 
 #include <errno.h>
@@ -29,7 +30,8 @@ int sandbox_drop_privileges(struct sandbox_init *in, struct gvm_err *err)
                 break; /* past the last one this kernel has */
             return gvm_err_sys(err, errno, "cannot drop capability %d", cap);
         }
-    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 || syscall(SYS_capset, &head, none) < 0)
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 ||
+        syscall(SYS_capset, &head, none) < 0)
         return gvm_err_sys(err, errno, "cannot drop the capabilities");
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return gvm_err_sys(err, errno, "cannot set no_new_privs");
@@ -51,7 +53,8 @@ int sandbox_limits(const struct gvm_sandbox_plan *plan, struct gvm_err *err)
     int r = limit(RLIMIT_CORE, "core files", 0, err);
     if (r == 0)
         r = limit(RLIMIT_NOFILE, "open files", plan->max_files, err);
-    if (r == 0) /* counted per user namespace (Linux 5.14), so other programs of the user do not matter */
+    if (r == 0) /* counted per user namespace (Linux 5.14), so other programs of the user do not
+                   matter */
         r = limit(RLIMIT_NPROC, "processes", plan->max_pids, err);
     return r == 0 ? limit(RLIMIT_FSIZE, "file size", plan->max_disk, err) : r;
 }
@@ -68,20 +71,24 @@ static bool kernel_at_least(unsigned major, unsigned minor)
     size_t digits = 0;
     while (digits < rest.n && rest.p[digits] >= '0' && rest.p[digits] <= '9')
         digits++;
-    if (gvm_parse_u64(part, 1000, &a) < 0 || gvm_parse_u64((struct gvm_str){rest.p, digits}, 10000, &b) < 0)
+    if (gvm_parse_u64(part, 1000, &a) < 0 ||
+        gvm_parse_u64((struct gvm_str){rest.p, digits}, 10000, &b) < 0)
         return false;
     return a > major || (a == major && b >= minor);
 }
 
-/* RLIMIT_NPROC does not bind the host's root, whose uid a sandbox started by root keeps. From Linux 6.14 on
- * pid_max belongs to the pid namespace; before that, writing it would change the host, so never there. */
+/* RLIMIT_NPROC does not bind the host's root, whose uid a sandbox started by root keeps. From
+ * Linux 6.14 on pid_max belongs to the pid namespace; before that, writing it would change the
+ * host, so never there. */
 int sandbox_pid_limit(struct sandbox_init *in, struct gvm_err *err)
 {
-    uint64_t pids = in->plan->max_pids < 301 ? 301 : in->plan->max_pids; /* the least the kernel takes */
+    uint64_t pids =
+        in->plan->max_pids < 301 ? 301 : in->plan->max_pids; /* the least the kernel takes */
     char text[32];
     if (!kernel_at_least(6, 14)) {
         if (in->uid == 0)
-            sandbox_remark(in, "the number of processes is not limited: for root that needs Linux 6.14");
+            sandbox_remark(
+                in, "the number of processes is not limited: for root that needs Linux 6.14");
         return 0;
     }
     GVM_AUTOCLOSE int fd = open("proc/sys/kernel/pid_max", O_WRONLY | O_CLOEXEC);

@@ -1,4 +1,5 @@
-/* The launcher's side: clones the init, takes its listeners, hands it the CA, hears how it ended. */
+/* The launcher's side: clones the init, takes its listeners, hands it the CA, hears how it ended.
+ */
 #include "sandbox/sandbox_int.h"
 
 #include <errno.h>
@@ -15,9 +16,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define DEFAULT_PIDS 1024
+#define DEFAULT_PIDS  1024
 #define DEFAULT_FILES 4096
-#define DEFAULT_DISK (UINT64_C(2) << 30)
+#define DEFAULT_DISK  (UINT64_C(2) << 30)
 
 struct gvm_sandbox {
     struct gvm_sandbox_plan plan;
@@ -25,8 +26,8 @@ struct gvm_sandbox {
     pid_t pid;
     int pidfd, ctl, pty;
     int listeners[GVM_SANDBOX_LISTENERS];
-    bool reaped;   /* the init is gone and waited for */
-    bool told;     /* it told the agent's exit code */
+    bool reaped; /* the init is gone and waited for */
+    bool told;   /* it told the agent's exit code */
     int code;
     char exec_error[GVM_ERR_TEXT];
     char notes[SANDBOX_NOTES];
@@ -96,8 +97,8 @@ static int copy_plan(struct gvm_sandbox *s, const struct gvm_sandbox_plan *p, st
             *t = *p->termios;
         c->termios = t;
     }
-    if (!c->run || !c->workspace || !c->cwd || !c->home || !c->run_dir || !c->argv || !c->env || !c->hide ||
-        !c->reveal || (p->termios && !c->termios))
+    if (!c->run || !c->workspace || !c->cwd || !c->home || !c->run_dir || !c->argv || !c->env ||
+        !c->hide || !c->reveal || (p->termios && !c->termios))
         return gvm_err_set(err, ENOMEM, "out of memory");
     return add_own_places(a, (const char **)(uintptr_t)c->hide, err);
 }
@@ -115,8 +116,9 @@ static int check_workspace(const struct gvm_sandbox_plan *p, struct gvm_err *err
     if (!S_ISDIR(st.st_mode))
         return gvm_err_set(err, ENOTDIR, "the workspace %s is not a directory", p->workspace);
     if (strcmp(p->workspace, "/") == 0)
-        return gvm_err_set(err, EINVAL, "the workspace is /: start in a project directory, or name one with "
-                                        "--workspace");
+        return gvm_err_set(err, EINVAL,
+                           "the workspace is /: start in a project directory, or name one with "
+                           "--workspace");
     for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++)
         if (sandbox_beneath(p->workspace, never[i]))
             return gvm_err_set(err, EINVAL, "the workspace cannot be in %s", never[i]);
@@ -130,11 +132,13 @@ static int clone_failed(int code, struct gvm_err *err)
     const char *hint = sandbox_userns_hint();
     int seccomp = prctl(PR_GET_SECCOMP);
     if ((code == ENOSYS || code == EPERM) && seccomp > 0)
-        return gvm_err_set(err, code, "cannot make a sandbox: this is inside one already, or in a container "
-                                      "that refuses user namespaces");
+        return gvm_err_set(err, code,
+                           "cannot make a sandbox: this is inside one already, or in a container "
+                           "that refuses user namespaces");
     if (code == ENOSPC || code == EUSERS)
-        return gvm_err_sys(err, code, "cannot make a sandbox: too many namespaces (sysctl "
-                                      "user.max_user_namespaces, user.max_net_namespaces)");
+        return gvm_err_sys(err, code,
+                           "cannot make a sandbox: too many namespaces (sysctl "
+                           "user.max_user_namespaces, user.max_net_namespaces)");
     if (*hint)
         return gvm_err_set(err, code, "cannot make a sandbox: %s", hint);
     return gvm_err_sys(err, code, "cannot make a sandbox: clone3 with new namespaces");
@@ -144,8 +148,8 @@ static int clone_failed(int code, struct gvm_err *err)
 static pid_t clone_init(int *ret_pidfd)
 {
     struct clone_args args = {
-        .flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS |
-                 CLONE_NEWCGROUP | CLONE_PIDFD,
+        .flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC |
+                 CLONE_NEWUTS | CLONE_NEWCGROUP | CLONE_PIDFD,
         .pidfd = (uint64_t)(uintptr_t)ret_pidfd,
         .exit_signal = SIGCHLD,
     };
@@ -214,7 +218,8 @@ static int await_note(struct gvm_sandbox *s, enum sandbox_note_type want, int *f
     }
 }
 
-int gvm_sandbox_create(const struct gvm_sandbox_plan *plan, struct gvm_sandbox **ret, struct gvm_err *err)
+int gvm_sandbox_create(const struct gvm_sandbox_plan *plan, struct gvm_sandbox **ret,
+                       struct gvm_err *err)
 {
     int r = check_workspace(plan, err);
     if (r < 0)
@@ -355,8 +360,8 @@ int gvm_sandbox_wait(struct gvm_sandbox *s, int *ret_code, struct gvm_err *err)
 /* The overlay leaves its work directory with mode 0 inside; nobody needs it after the unmount. */
 static void remove_work(const char *run_dir)
 {
-    static const char *const names[] = {"work/work", "work/index", "work", "home-work/work", "home-work/index",
-                                        "home-work", "root"};
+    static const char *const names[] = {"work/work",       "work/index", "work", "home-work/work",
+                                        "home-work/index", "home-work",  "root"};
     GVM_AUTOCLOSE int dir = open(run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     for (size_t i = 0; dir >= 0 && i < sizeof(names) / sizeof(names[0]); i++)
         unlinkat(dir, names[i], AT_REMOVEDIR);
@@ -366,7 +371,8 @@ void gvm_sandbox_free(struct gvm_sandbox *s)
 {
     if (!s)
         return;
-    /* An init that told the end has nothing left but to let the kernel unmount: no need to wait for that. */
+    /* An init that told the end has nothing left but to let the kernel unmount: no need to wait for
+     * that. */
     if (s->pidfd >= 0 && !s->reaped) {
         gvm_sandbox_kill(s);
         if (reap_init(s, !s->told, NULL) < 0)

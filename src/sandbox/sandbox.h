@@ -1,9 +1,10 @@
-/* sandbox - a launch plan becomes namespaces, mounts, a sealed network, filters, and a running agent.
+/* sandbox - a launch plan becomes namespaces, mounts, a sealed network, filters, and a running
+ * agent.
  *
  * Owns:       the sandbox's init process (pidfd), the pty, the six listeners until they are taken.
  * Threads:    one; uses clone3 without threads.
- * On failure: nothing is left behind; err says which step, why, and what to do. The agent never starts
- *             half-confined.
+ * On failure: nothing is left behind; err says which step, why, and what to do. The agent never
+ * starts half-confined.
  */
 #ifndef GVM_SANDBOX_H
 #define GVM_SANDBOX_H
@@ -15,39 +16,42 @@
 
 /* Everything is copied by gvm_sandbox_create(). */
 struct gvm_sandbox_plan {
-    const char *run;              /* run id */
-    const char *const *argv;      /* command, NULL-ended */
-    const char *const *env;       /* complete environment of the agent, NULL-ended (see gvm_sandbox_env) */
-    const char *workspace;        /* absolute, real path; shown at the same place inside */
-    const char *cwd;              /* where the agent starts; NULL = the workspace */
-    const char *home;             /* absolute home of the user */
-    const char *run_dir;          /* state/runs/<id>: upper/, work/, home-upper/, home-work/ are made here */
-    const char *const *hide;      /* extra places, NULL-ended, may be NULL: absolute, or relative to home and
-                                   * to the workspace; globs in the last component */
-    const char *const *reveal;    /* places shown although they would be hidden; same form */
-    const char *const *pass;      /* for gvm_sandbox_env(): "NAME" (from the host) or "NAME=VALUE" */
-    bool pty;                     /* those of fd 0-2 that are terminals become a pty of the sandbox's own;
-                                   * otherwise stdin is /dev/null, stdout and stderr are passed */
+    const char *run;         /* run id */
+    const char *const *argv; /* command, NULL-ended */
+    const char *const
+        *env;              /* complete environment of the agent, NULL-ended (see gvm_sandbox_env) */
+    const char *workspace; /* absolute, real path; shown at the same place inside */
+    const char *cwd;       /* where the agent starts; NULL = the workspace */
+    const char *home;      /* absolute home of the user */
+    const char *run_dir; /* state/runs/<id>: upper/, work/, home-upper/, home-work/ are made here */
+    const char *const *hide; /* extra places, NULL-ended, may be NULL: absolute, or relative to home
+                              * and to the workspace; globs in the last component */
+    const char *const *reveal; /* places shown although they would be hidden; same form */
+    const char *const *pass;   /* for gvm_sandbox_env(): "NAME" (from the host) or "NAME=VALUE" */
+    bool pty; /* those of fd 0-2 that are terminals become a pty of the sandbox's own;
+               * otherwise stdin is /dev/null, stdout and stderr are passed */
     struct winsize winsize;
-    const struct termios *termios;/* settings the pty starts with; may be NULL */
+    const struct termios *termios;          /* settings the pty starts with; may be NULL */
     uint64_t max_pids, max_files, max_disk; /* 0 = defaults 1024, 4096, 2 GiB */
 };
 
-/* The listeners opened inside, in the order of GVM_MSG_RUN_REGISTER. Where the kernel has no IPv6 its
- * places hold IPv4 sockets that nobody can reach. */
+/* The listeners opened inside, in the order of GVM_MSG_RUN_REGISTER. Where the kernel has no IPv6
+ * its places hold IPv4 sockets that nobody can reach. */
 #define GVM_SANDBOX_LISTENERS 6
 
 struct gvm_sandbox;
-/* First half: clone3, uid map, network sealed and read back, listeners opened and fetched. The init goes on
- * with the mounts by itself, so that registering the run costs no time. */
-int gvm_sandbox_create(const struct gvm_sandbox_plan *plan, struct gvm_sandbox **ret, struct gvm_err *err)
-    GVM_MUST_CHECK;
+/* First half: clone3, uid map, network sealed and read back, listeners opened and fetched. The init
+ * goes on with the mounts by itself, so that registering the run costs no time. */
+int gvm_sandbox_create(const struct gvm_sandbox_plan *plan, struct gvm_sandbox **ret,
+                       struct gvm_err *err) GVM_MUST_CHECK;
 /* Owned by the sandbox, open until it is freed (a restarted daemon gets them again). */
 const int *gvm_sandbox_listeners(const struct gvm_sandbox *s);
-/* Second half, once the daemon answered: trust stores with `ca_pem`, root sealed, capabilities, Landlock,
- * seccomp, exec. Returns when the agent was exec'ed or setup failed (err). A command that cannot be executed
- * is not a failure here: gvm_sandbox_wait() gives 126 or 127, gvm_sandbox_exec_error() the reason. */
-int gvm_sandbox_start(struct gvm_sandbox *s, struct gvm_str ca_pem, struct gvm_err *err) GVM_MUST_CHECK;
+/* Second half, once the daemon answered: trust stores with `ca_pem`, root sealed, capabilities,
+ * Landlock, seccomp, exec. Returns when the agent was exec'ed or setup failed (err). A command that
+ * cannot be executed is not a failure here: gvm_sandbox_wait() gives 126 or 127,
+ * gvm_sandbox_exec_error() the reason. */
+int gvm_sandbox_start(struct gvm_sandbox *s, struct gvm_str ca_pem,
+                      struct gvm_err *err) GVM_MUST_CHECK;
 /* Why the command could not be executed; NULL when it was. */
 const char *gvm_sandbox_exec_error(const struct gvm_sandbox *s);
 /* What a person should know although it went well (one sentence a line), "" when nothing. */
@@ -55,23 +59,27 @@ const char *gvm_sandbox_notes(const struct gvm_sandbox *s);
 /* Polls readable when the agent or the init ended; then call gvm_sandbox_ended(). */
 int gvm_sandbox_fd(const struct gvm_sandbox *s);
 bool gvm_sandbox_ended(struct gvm_sandbox *s);
-int gvm_sandbox_pidfd(const struct gvm_sandbox *s);  /* polls readable when init ended */
-int gvm_sandbox_pty(const struct gvm_sandbox *s);    /* master, -1 without */
-int gvm_sandbox_signal(struct gvm_sandbox *s, int sig); /* to the agent's process group, through init */
-void gvm_sandbox_kill(struct gvm_sandbox *s);        /* the whole namespace, now */
-/* Waits until no process of the sandbox lives: exit code as a shell gives it (128+n for signals). Its mounts
- * may take the kernel a few milliseconds more. */
+int gvm_sandbox_pidfd(const struct gvm_sandbox *s); /* polls readable when init ended */
+int gvm_sandbox_pty(const struct gvm_sandbox *s);   /* master, -1 without */
+int gvm_sandbox_signal(struct gvm_sandbox *s,
+                       int sig);              /* to the agent's process group, through init */
+void gvm_sandbox_kill(struct gvm_sandbox *s); /* the whole namespace, now */
+/* Waits until no process of the sandbox lives: exit code as a shell gives it (128+n for signals).
+ * Its mounts may take the kernel a few milliseconds more. */
 int gvm_sandbox_wait(struct gvm_sandbox *s, int *ret_code, struct gvm_err *err) GVM_MUST_CHECK;
-/* Kills what still lives; removes the overlay's work directories. Upper layers stay. NULL is fine. */
+/* Kills what still lives; removes the overlay's work directories. Upper layers stay. NULL is fine.
+ */
 void gvm_sandbox_free(struct gvm_sandbox *s);
 
-/* The agent's environment: allow-listed variables of `environ` and plan->pass, plus GVM_RUN_ID, HOME, PATH,
- * TMPDIR and the CA variables of every common stack. NULL-ended, from `a`. */
-int gvm_sandbox_env(struct gvm_arena *a, const struct gvm_sandbox_plan *plan, const char *const *ret_env[],
-                    struct gvm_err *err) GVM_MUST_CHECK;
-/* Bytes of files the run has written so far (upper layers), counting at most until `limit` is passed. */
+/* The agent's environment: allow-listed variables of `environ` and plan->pass, plus GVM_RUN_ID,
+ * HOME, PATH, TMPDIR and the CA variables of every common stack. NULL-ended, from `a`. */
+int gvm_sandbox_env(struct gvm_arena *a, const struct gvm_sandbox_plan *plan,
+                    const char *const *ret_env[], struct gvm_err *err) GVM_MUST_CHECK;
+/* Bytes of files the run has written so far (upper layers), counting at most until `limit` is
+ * passed. */
 uint64_t gvm_sandbox_disk(const char *run_dir, uint64_t limit);
-/* What this kernel can do; one line per feature into `out` (gvm preflight). 0 = a full sandbox is possible. */
+/* What this kernel can do; one line per feature into `out` (gvm preflight). 0 = a full sandbox is
+ * possible. */
 int gvm_sandbox_preflight(struct gvm_buf *out, struct gvm_err *err) GVM_MUST_CHECK;
 
 #endif

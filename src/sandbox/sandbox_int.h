@@ -1,8 +1,8 @@
 /* sandbox_int.h - what the files of this room say to each other.
  *
- * Two processes run this code. The launcher (sandbox.c) clones the init and talks to it over one SEQPACKET
- * pair. The init (init.c) is pid 1 of the new namespaces: it builds everything as a list of named steps, forks
- * the agent (agent.c), reaps, and ends when the agent or the launcher does.
+ * Two processes run this code. The launcher (sandbox.c) clones the init and talks to it over one
+ * SEQPACKET pair. The init (init.c) is pid 1 of the new namespaces: it builds everything as a list
+ * of named steps, forks the agent (agent.c), reaps, and ends when the agent or the launcher does.
  */
 #ifndef GVM_SANDBOX_INT_H
 #define GVM_SANDBOX_INT_H
@@ -11,19 +11,19 @@
 #include <sys/resource.h>
 #include "sandbox/sandbox.h"
 
-#define SANDBOX_ARENA (16u << 20)      /* plan copy and everything the init builds */
-#define SANDBOX_MAX_CA (64u << 10)     /* the run's CA certificate, PEM */
+#define SANDBOX_ARENA      (16u << 20) /* plan copy and everything the init builds */
+#define SANDBOX_MAX_CA     (64u << 10) /* the run's CA certificate, PEM */
 #define SANDBOX_MAX_BUNDLE (8u << 20)  /* the host's CA bundle */
-#define SANDBOX_NOTES 2048             /* text of gvm_sandbox_notes() */
+#define SANDBOX_NOTES      2048        /* text of gvm_sandbox_notes() */
 
 /* Fixed numbers inside: the network namespace is the run's own. */
 #define SANDBOX_TCP_PORT 61080
 #define SANDBOX_DNS_PORT 61053
-#define SANDBOX_ADDR4 "198.18.0.1"
-#define SANDBOX_ADDR6 "fd00:6776:6d00::1"
+#define SANDBOX_ADDR4    "198.18.0.1"
+#define SANDBOX_ADDR6    "fd00:6776:6d00::1"
 
 #define SANDBOX_CA_BUNDLE "/etc/ssl/certs/ca-certificates.crt"
-#define SANDBOX_CA_RUN "/etc/ssl/certs/gvm-run-ca.pem"
+#define SANDBOX_CA_RUN    "/etc/ssl/certs/gvm-run-ca.pem"
 
 /* ---- messages between launcher and init ---- */
 
@@ -44,20 +44,21 @@ struct sandbox_note {
 };
 
 /* Sends one note with up to 8 descriptors; 0 or negative errno. */
-int sandbox_send(int fd, enum sandbox_note_type type, int value, const void *text, size_t n, const int *fds,
-                 unsigned nfds);
-/* Waits for one note. Returns the length of its text (0..cap, NUL added, so cap+1 bytes are needed),
- * -EPIPE when the other end is gone. *nfds: room in, count out; may be NULL. */
-ssize_t sandbox_recv(int fd, struct sandbox_note *ret, char *text, size_t cap, int *fds, unsigned *nfds);
+int sandbox_send(int fd, enum sandbox_note_type type, int value, const void *text, size_t n,
+                 const int *fds, unsigned nfds);
+/* Waits for one note. Returns the length of its text (0..cap, NUL added, so cap+1 bytes are
+ * needed), -EPIPE when the other end is gone. *nfds: room in, count out; may be NULL. */
+ssize_t sandbox_recv(int fd, struct sandbox_note *ret, char *text, size_t cap, int *fds,
+                     unsigned *nfds);
 
 /* ---- the init's state ---- */
 
 #define SANDBOX_MAX_HIDE 4096 /* names hidden in one tree */
 
 struct sandbox_layer {
-    int fd;             /* the layer's top directory */
-    const char *host;   /* directory it lies over */
-    unsigned hidden;    /* names hidden so far */
+    int fd;           /* the layer's top directory */
+    const char *host; /* directory it lies over */
+    unsigned hidden;  /* names hidden so far */
 };
 
 struct sandbox_init {
@@ -66,23 +67,23 @@ struct sandbox_init {
     int ctl;
     uid_t uid;
     gid_t gid;
-    mode_t umask;             /* the user's, for the agent */
+    mode_t umask; /* the user's, for the agent */
     int listeners[GVM_SANDBOX_LISTENERS];
     const char *base;         /* absolute: run_dir/root, a tmpfs; layers/ and root/ lie in it */
     int layers;               /* directory descriptor of base/layers */
     struct sandbox_layer etc; /* over /etc, until it is mounted */
     struct sandbox_trust *trust;
-    int pty;                  /* master */
+    int pty; /* master */
     pid_t agent;
-    char *ca_pem;             /* text, NUL-ended */
+    char *ca_pem; /* text, NUL-ended */
     size_t ca_len;
 };
 
 typedef int sandbox_step_fn(struct sandbox_init *in, struct gvm_err *err);
 
 /* pid 1's whole life; never returns. */
-_Noreturn void sandbox_init_main(const struct gvm_sandbox_plan *plan, struct gvm_arena *arena, int ctl,
-                                 uid_t uid, gid_t gid);
+_Noreturn void sandbox_init_main(const struct gvm_sandbox_plan *plan, struct gvm_arena *arena,
+                                 int ctl, uid_t uid, gid_t gid);
 /* One sentence for the person, shown by the launcher. */
 void sandbox_remark(struct sandbox_init *in, const char *fmt, ...) GVM_PRINTF(2, 3);
 /* Test hook: true when $GVM_TEST_FAIL names this step (builds with tests only; hooks_*.c). */
@@ -90,7 +91,8 @@ bool sandbox_test_fails(const char *step);
 
 /* identity.c: own uid and gid map to themselves, setgroups denied. */
 int sandbox_map_ids(struct sandbox_init *in, struct gvm_err *err);
-/* identity.c: forgets the launcher's arguments and environment, becomes undumpable, gets its names. */
+/* identity.c: forgets the launcher's arguments and environment, becomes undumpable, gets its names.
+ */
 int sandbox_forget_origin(struct sandbox_init *in, struct gvm_err *err);
 /* What stands in the way of user namespaces here, "" when nothing known does. */
 const char *sandbox_userns_hint(void);
@@ -108,36 +110,41 @@ int sandbox_mount_dev(struct sandbox_init *in, struct gvm_err *err);
 int sandbox_mount_tools(struct sandbox_init *in, struct gvm_err *err);
 int sandbox_mount_trees(struct sandbox_init *in, struct gvm_err *err); /* home and workspace */
 int sandbox_prepare_etc(struct sandbox_init *in, struct gvm_err *err);
-int sandbox_mount_etc(struct sandbox_init *in, struct gvm_err *err);   /* after the CA arrived */
-int sandbox_mount_seal(struct sandbox_init *in, struct gvm_err *err);  /* pivot, old root gone, read-only */
+int sandbox_mount_etc(struct sandbox_init *in, struct gvm_err *err); /* after the CA arrived */
+int sandbox_mount_seal(struct sandbox_init *in,
+                       struct gvm_err *err); /* pivot, old root gone, read-only */
 
 /* mount_util.c: paths named `at` are relative to base/root. All 0 or negative errno, err set. */
-int sandbox_bind(struct sandbox_init *in, const char *src, const char *at, uint64_t attr, struct gvm_err *err);
-int sandbox_tmpfs(struct sandbox_init *in, const char *at, const char *options, struct gvm_err *err);
+int sandbox_bind(struct sandbox_init *in, const char *src, const char *at, uint64_t attr,
+                 struct gvm_err *err);
+int sandbox_tmpfs(struct sandbox_init *in, const char *at, const char *options,
+                  struct gvm_err *err);
 /* Directory `at` with its parents. */
 int sandbox_mkdir(struct sandbox_init *in, const char *at, struct gvm_err *err);
 /* An overlay at `at` over `lower`, with what is hidden on top; `upper` NULL = read-only. */
 struct sandbox_upper {
     const char *dir, *work;
 };
-int sandbox_overlay(struct sandbox_init *in, const char *at, const char *hide_layer, const char *lower,
-                    const struct sandbox_upper *upper, struct gvm_err *err);
+int sandbox_overlay(struct sandbox_init *in, const char *at, const char *hide_layer,
+                    const char *lower, const struct sandbox_upper *upper, struct gvm_err *err);
 /* True when `path` is `dir` or lies beneath it. */
 bool sandbox_beneath(const char *path, const char *dir);
 /* First mount point strictly beneath `dir` on the host into dst; false when there is none. */
 bool sandbox_submount(const char *dir, char dst[GVM_PATH_MAX]);
 
-/* layer.c: a directory on the base tmpfs laid over a host directory. A whiteout in it hides a name, be it
- * there already or made later. */
-int sandbox_layer_open(struct sandbox_init *in, const char *name, const char *host, struct sandbox_layer *ret,
-                       struct gvm_err *err);
+/* layer.c: a directory on the base tmpfs laid over a host directory. A whiteout in it hides a name,
+ * be it there already or made later. */
+int sandbox_layer_open(struct sandbox_init *in, const char *name, const char *host,
+                       struct sandbox_layer *ret, struct gvm_err *err);
 void sandbox_layer_close(struct sandbox_layer *l);
 /* Hides host/`rel`. Fine when it is hidden already. */
 int sandbox_layer_hide(struct sandbox_layer *l, const char *rel, struct gvm_err *err);
 /* Replaces (or adds) a file. */
-int sandbox_layer_file(struct sandbox_layer *l, const char *rel, const void *p, size_t n, struct gvm_err *err);
+int sandbox_layer_file(struct sandbox_layer *l, const char *rel, const void *p, size_t n,
+                       struct gvm_err *err);
 /* One more name for a file of the layer. */
-int sandbox_layer_link(struct sandbox_layer *l, const char *rel, const char *to, struct gvm_err *err);
+int sandbox_layer_link(struct sandbox_layer *l, const char *rel, const char *to,
+                       struct gvm_err *err);
 
 /* hide.c: what is hidden where. */
 int sandbox_hide_home(struct sandbox_init *in, struct sandbox_layer *l, struct gvm_err *err);
@@ -148,14 +155,16 @@ int sandbox_hide_own(struct sandbox_init *in, struct sandbox_layer *l, struct gv
 bool sandbox_revealed(const struct sandbox_init *in, const char *host, const char *rel);
 
 /* trust.c: CA bundles. Everything but the run's CA is written before that is known. */
-int sandbox_trust_prepare(struct sandbox_init *in, struct gvm_err *err); /* reads the host's bundle */
-int sandbox_trust_write(struct sandbox_init *in, struct gvm_err *err);   /* into the layer of /etc */
-int sandbox_trust_finish(struct sandbox_init *in, struct gvm_err *err);  /* adds the run's CA */
+int sandbox_trust_prepare(struct sandbox_init *in,
+                          struct gvm_err *err);                        /* reads the host's bundle */
+int sandbox_trust_write(struct sandbox_init *in, struct gvm_err *err); /* into the layer of /etc */
+int sandbox_trust_finish(struct sandbox_init *in, struct gvm_err *err); /* adds the run's CA */
 /* jks.c: a Java key store of trusted certificates. */
 struct sandbox_jks;
 struct sandbox_jks *sandbox_jks_new(struct gvm_str bundle_pem) GVM_MUST_CHECK;
 /* Adds the last certificate and closes the file; its bytes go to `out`. */
-int sandbox_jks_finish(struct sandbox_jks *j, struct gvm_str ca_pem, struct gvm_buf *out) GVM_MUST_CHECK;
+int sandbox_jks_finish(struct sandbox_jks *j, struct gvm_str ca_pem,
+                       struct gvm_buf *out) GVM_MUST_CHECK;
 void sandbox_jks_free(struct sandbox_jks *j);
 
 /* agent.c, privileges.c, landlock.c, seccomp.c */

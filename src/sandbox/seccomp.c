@@ -1,14 +1,14 @@
 /* Which system calls a sandbox has.
  *
- * The filter is assembled here, as a binary search over ranges of call numbers: about 150 instructions in a
- * few microseconds, where libseccomp takes 1-2 ms for the same list on every start of a run. Every call that
- * existed when this was written is allowed unless the tables below say otherwise; numbers beyond are ENOSYS,
- * so that a new kernel does not open new doors. On x86-64 the x32 numbers, and everywhere a call from another
- * architecture (int 0x80), kill the process.
+ * The filter is assembled here, as a binary search over ranges of call numbers: about 150
+ * instructions in a few microseconds, where libseccomp takes 1-2 ms for the same list on every
+ * start of a run. Every call that existed when this was written is allowed unless the tables below
+ * say otherwise; numbers beyond are ENOSYS, so that a new kernel does not open new doors. On x86-64
+ * the x32 numbers, and everywhere a call from another architecture (int 0x80), kill the process.
  *
- * Calls whose arguments matter have a check of their own: clone (namespaces), socket and socketpair (families,
- * types, protocols), ioctl (typing into terminals), prctl, personality, mknod (devices). Arguments are compared
- * by their low 32 bits where the kernel takes an int.
+ * Calls whose arguments matter have a check of their own: clone (namespaces), socket and socketpair
+ * (families, types, protocols), ioctl (typing into terminals), prctl, personality, mknod (devices).
+ * Arguments are compared by their low 32 bits where the kernel takes an int.
  */
 #include "sandbox/sandbox_int.h"
 
@@ -30,15 +30,32 @@
 #define NATIVE_ARCH AUDIT_ARCH_X86_64
 #elif defined(__aarch64__)
 #define NATIVE_ARCH AUDIT_ARCH_AARCH64
-#else
-#error "no system call table for this architecture"
 #endif
 
-#define LAST_KNOWN 468 /* file_getattr, Linux 6.17; 424 and up are the same on every architecture */
+#ifndef NATIVE_ARCH
+_Static_assert(0, "no system call table for this architecture");
+#define NATIVE_ARCH 0
+#endif
+
+#define LAST_KNOWN                                                                                 \
+    468 /* file_getattr, Linux 6.17; 424 and up are the same on every architecture                 \
+         */
 #define MAX_INSNS 1024
 
-enum action { NOSYS = 0, ALLOW, REFUSE, KILL, CHECK_CLONE, CHECK_SOCKET, CHECK_SOCKETPAIR, CHECK_IOCTL,
-              CHECK_PRCTL, CHECK_PERSONALITY, CHECK_MKNOD, CHECK_MKNODAT };
+enum action {
+    NOSYS = 0,
+    ALLOW,
+    REFUSE,
+    KILL,
+    CHECK_CLONE,
+    CHECK_SOCKET,
+    CHECK_SOCKETPAIR,
+    CHECK_IOCTL,
+    CHECK_PRCTL,
+    CHECK_PERSONALITY,
+    CHECK_MKNOD,
+    CHECK_MKNODAT
+};
 
 struct row {
     int nr;
@@ -47,47 +64,101 @@ struct row {
 
 static const struct row rows[] = {
     /* namespaces and mounts */
-    {SYS_unshare, REFUSE}, {SYS_setns, REFUSE}, {SYS_clone, CHECK_CLONE}, {435 /* clone3 */, NOSYS},
-    {SYS_mount, REFUSE}, {SYS_umount2, REFUSE}, {SYS_pivot_root, REFUSE}, {SYS_chroot, REFUSE},
-    {428 /* open_tree */, REFUSE}, {429 /* move_mount */, REFUSE}, {430 /* fsopen */, REFUSE},
-    {431 /* fsconfig */, REFUSE}, {432 /* fsmount */, REFUSE}, {433 /* fspick */, REFUSE},
-    {442 /* mount_setattr */, REFUSE}, {457 /* statmount */, REFUSE}, {458 /* listmount */, REFUSE},
+    {SYS_unshare, REFUSE},
+    {SYS_setns, REFUSE},
+    {SYS_clone, CHECK_CLONE},
+    {435 /* clone3 */, NOSYS},
+    {SYS_mount, REFUSE},
+    {SYS_umount2, REFUSE},
+    {SYS_pivot_root, REFUSE},
+    {SYS_chroot, REFUSE},
+    {428 /* open_tree */, REFUSE},
+    {429 /* move_mount */, REFUSE},
+    {430 /* fsopen */, REFUSE},
+    {431 /* fsconfig */, REFUSE},
+    {432 /* fsmount */, REFUSE},
+    {433 /* fspick */, REFUSE},
+    {442 /* mount_setattr */, REFUSE},
+    {457 /* statmount */, REFUSE},
+    {458 /* listmount */, REFUSE},
     {467 /* open_tree_attr */, REFUSE},
     /* other processes */
-    {SYS_ptrace, REFUSE}, {SYS_process_vm_readv, REFUSE}, {SYS_process_vm_writev, REFUSE},
-    {438 /* pidfd_getfd */, REFUSE}, {440 /* process_madvise */, REFUSE}, {448 /* process_mrelease */, REFUSE},
+    {SYS_ptrace, REFUSE},
+    {SYS_process_vm_readv, REFUSE},
+    {SYS_process_vm_writev, REFUSE},
+    {438 /* pidfd_getfd */, REFUSE},
+    {440 /* process_madvise */, REFUSE},
+    {448 /* process_mrelease */, REFUSE},
     {SYS_kcmp, REFUSE},
     /* the kernel itself */
-    {SYS_bpf, REFUSE}, {SYS_perf_event_open, REFUSE}, {SYS_userfaultfd, REFUSE}, {SYS_add_key, REFUSE},
-    {SYS_request_key, REFUSE}, {SYS_keyctl, REFUSE}, {SYS_init_module, REFUSE}, {SYS_finit_module, REFUSE},
-    {SYS_delete_module, REFUSE}, {SYS_kexec_load, REFUSE}, {SYS_kexec_file_load, REFUSE},
-    {SYS_syslog, REFUSE}, {SYS_lookup_dcookie, REFUSE}, {SYS_nfsservctl, REFUSE},
-    {459 /* lsm_get_self_attr */, REFUSE}, {460 /* lsm_set_self_attr */, REFUSE},
+    {SYS_bpf, REFUSE},
+    {SYS_perf_event_open, REFUSE},
+    {SYS_userfaultfd, REFUSE},
+    {SYS_add_key, REFUSE},
+    {SYS_request_key, REFUSE},
+    {SYS_keyctl, REFUSE},
+    {SYS_init_module, REFUSE},
+    {SYS_finit_module, REFUSE},
+    {SYS_delete_module, REFUSE},
+    {SYS_kexec_load, REFUSE},
+    {SYS_kexec_file_load, REFUSE},
+    {SYS_syslog, REFUSE},
+    {SYS_lookup_dcookie, REFUSE},
+    {SYS_nfsservctl, REFUSE},
+    {459 /* lsm_get_self_attr */, REFUSE},
+    {460 /* lsm_set_self_attr */, REFUSE},
     {461 /* lsm_list_modules */, REFUSE},
-    {425 /* io_uring_setup */, NOSYS}, {426 /* io_uring_enter */, NOSYS}, {427 /* io_uring_register */, NOSYS},
+    {425 /* io_uring_setup */, NOSYS},
+    {426 /* io_uring_enter */, NOSYS},
+    {427 /* io_uring_register */, NOSYS},
     /* the machine */
-    {SYS_acct, REFUSE}, {SYS_swapon, REFUSE}, {SYS_swapoff, REFUSE}, {SYS_reboot, REFUSE},
-    {SYS_settimeofday, REFUSE}, {SYS_clock_settime, REFUSE}, {SYS_adjtimex, REFUSE},
-    {SYS_clock_adjtime, REFUSE}, {SYS_sethostname, REFUSE}, {SYS_setdomainname, REFUSE},
-    {SYS_vhangup, REFUSE}, {SYS_quotactl, REFUSE}, {443 /* quotactl_fd */, REFUSE},
+    {SYS_acct, REFUSE},
+    {SYS_swapon, REFUSE},
+    {SYS_swapoff, REFUSE},
+    {SYS_reboot, REFUSE},
+    {SYS_settimeofday, REFUSE},
+    {SYS_clock_settime, REFUSE},
+    {SYS_adjtimex, REFUSE},
+    {SYS_clock_adjtime, REFUSE},
+    {SYS_sethostname, REFUSE},
+    {SYS_setdomainname, REFUSE},
+    {SYS_vhangup, REFUSE},
+    {SYS_quotactl, REFUSE},
+    {443 /* quotactl_fd */, REFUSE},
     /* files by other ways than their path */
-    {SYS_open_by_handle_at, REFUSE}, {SYS_name_to_handle_at, REFUSE}, {SYS_fanotify_init, REFUSE},
+    {SYS_open_by_handle_at, REFUSE},
+    {SYS_name_to_handle_at, REFUSE},
+    {SYS_fanotify_init, REFUSE},
     {SYS_fanotify_mark, REFUSE},
     /* by argument */
-    {SYS_socket, CHECK_SOCKET}, {SYS_socketpair, CHECK_SOCKETPAIR}, {SYS_ioctl, CHECK_IOCTL},
-    {SYS_prctl, CHECK_PRCTL}, {SYS_personality, CHECK_PERSONALITY}, {SYS_mknodat, CHECK_MKNODAT},
+    {SYS_socket, CHECK_SOCKET},
+    {SYS_socketpair, CHECK_SOCKETPAIR},
+    {SYS_ioctl, CHECK_IOCTL},
+    {SYS_prctl, CHECK_PRCTL},
+    {SYS_personality, CHECK_PERSONALITY},
+    {SYS_mknodat, CHECK_MKNODAT},
 #if defined(__x86_64__)
-    {SYS_mknod, CHECK_MKNOD}, {SYS_iopl, REFUSE}, {SYS_ioperm, REFUSE}, {SYS_modify_ldt, REFUSE},
-    {SYS_uselib, REFUSE}, {SYS__sysctl, REFUSE}, {SYS_create_module, REFUSE}, {SYS_query_module, REFUSE},
-    {SYS_get_kernel_syms, REFUSE}, {SYS_ustat, REFUSE}, {SYS_sysfs, REFUSE},
+    {SYS_mknod, CHECK_MKNOD},
+    {SYS_iopl, REFUSE},
+    {SYS_ioperm, REFUSE},
+    {SYS_modify_ldt, REFUSE},
+    {SYS_uselib, REFUSE},
+    {SYS__sysctl, REFUSE},
+    {SYS_create_module, REFUSE},
+    {SYS_query_module, REFUSE},
+    {SYS_get_kernel_syms, REFUSE},
+    {SYS_ustat, REFUSE},
+    {SYS_sysfs, REFUSE},
 #endif
 };
 
 /* What pid 1 needs once the agent runs. */
 static const int init_calls[] = {
-    SYS_read, SYS_write, SYS_close, SYS_ppoll, SYS_recvmsg, SYS_sendmsg, SYS_wait4, SYS_waitid, SYS_kill,
-    SYS_exit_group, SYS_exit, SYS_rt_sigreturn, SYS_rt_sigprocmask, SYS_restart_syscall, SYS_getpid,
-    SYS_gettid, SYS_futex, SYS_munmap, SYS_brk,
+    SYS_read,           SYS_write,           SYS_close,  SYS_ppoll,
+    SYS_recvmsg,        SYS_sendmsg,         SYS_wait4,  SYS_waitid,
+    SYS_kill,           SYS_exit_group,      SYS_exit,   SYS_rt_sigreturn,
+    SYS_rt_sigprocmask, SYS_restart_syscall, SYS_getpid, SYS_gettid,
+    SYS_futex,          SYS_munmap,          SYS_brk,
 #if defined(__x86_64__)
     SYS_poll,
 #endif
@@ -120,7 +191,8 @@ static void emit_error(struct program *p, int code)
 /* Loads the low half of argument `i`. Both architectures are little-endian. */
 static void load_arg(struct program *p, unsigned i)
 {
-    emit(p, BPF_LD | BPF_W | BPF_ABS, (uint32_t)(offsetof(struct seccomp_data, args) + i * 8), 0, 0);
+    emit(p, BPF_LD | BPF_W | BPF_ABS, (uint32_t)(offsetof(struct seccomp_data, args) + i * 8), 0,
+         0);
 }
 
 /* If the accumulator equals `v`, ends with `ret`. */
@@ -145,8 +217,8 @@ static void end_if(struct program *p, unsigned at)
 
 static void check_clone(struct program *p)
 {
-    const uint32_t any_namespace = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |
-                                   CLONE_NEWPID | CLONE_NEWNET;
+    const uint32_t any_namespace = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC |
+                                   CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
     load_arg(p, 0);
     emit(p, BPF_JMP | BPF_JSET | BPF_K, any_namespace, 0, 1);
     emit_error(p, EPERM);
@@ -177,7 +249,8 @@ static void check_socket(struct program *p)
     load_arg(p, 2);
     return_if(p, 0, SECCOMP_RET_ALLOW);
     return_if(p, IPPROTO_UDP, SECCOMP_RET_ALLOW);
-    return_if(p, IPPROTO_ICMP, SECCOMP_RET_ALLOW); /* ping: refused by the kernel's own group range */
+    return_if(p, IPPROTO_ICMP,
+              SECCOMP_RET_ALLOW); /* ping: refused by the kernel's own group range */
     return_if(p, IPPROTO_ICMPV6, SECCOMP_RET_ALLOW);
     emit_error(p, EPROTONOSUPPORT);
     end_if(p, at);
@@ -219,7 +292,7 @@ static void check_personality(struct program *p)
     load_arg(p, 0);
     return_if(p, 0, SECCOMP_RET_ALLOW);
     return_if(p, 0xffffffff, SECCOMP_RET_ALLOW); /* only asks */
-    return_if(p, 0x40000, SECCOMP_RET_ALLOW);    /* ADDR_NO_RANDOMIZE, for debuggers of own children */
+    return_if(p, 0x40000, SECCOMP_RET_ALLOW); /* ADDR_NO_RANDOMIZE, for debuggers of own children */
     emit_error(p, EPERM);
 }
 
@@ -235,19 +308,43 @@ static void check_mknod(struct program *p, unsigned mode_arg)
 static void emit_action(struct program *p, enum action a)
 {
     switch (a) {
-    case ALLOW: emit_return(p, SECCOMP_RET_ALLOW); break;
-    case REFUSE: emit_error(p, EPERM); break;
-    case KILL: emit_return(p, SECCOMP_RET_KILL_PROCESS); break;
-    case CHECK_CLONE: check_clone(p); break;
-    case CHECK_SOCKET: check_socket(p); break;
-    case CHECK_SOCKETPAIR: check_socketpair(p); break;
-    case CHECK_IOCTL: check_ioctl(p); break;
-    case CHECK_PRCTL: check_prctl(p); break;
-    case CHECK_PERSONALITY: check_personality(p); break;
-    case CHECK_MKNOD: check_mknod(p, 1); break;
-    case CHECK_MKNODAT: check_mknod(p, 2); break;
+    case ALLOW:
+        emit_return(p, SECCOMP_RET_ALLOW);
+        break;
+    case REFUSE:
+        emit_error(p, EPERM);
+        break;
+    case KILL:
+        emit_return(p, SECCOMP_RET_KILL_PROCESS);
+        break;
+    case CHECK_CLONE:
+        check_clone(p);
+        break;
+    case CHECK_SOCKET:
+        check_socket(p);
+        break;
+    case CHECK_SOCKETPAIR:
+        check_socketpair(p);
+        break;
+    case CHECK_IOCTL:
+        check_ioctl(p);
+        break;
+    case CHECK_PRCTL:
+        check_prctl(p);
+        break;
+    case CHECK_PERSONALITY:
+        check_personality(p);
+        break;
+    case CHECK_MKNOD:
+        check_mknod(p, 1);
+        break;
+    case CHECK_MKNODAT:
+        check_mknod(p, 2);
+        break;
     case NOSYS:
-    default: emit_error(p, ENOSYS); break;
+    default:
+        emit_error(p, ENOSYS);
+        break;
     }
 }
 
@@ -257,7 +354,8 @@ struct range {
 };
 
 /* Neighbours with the same plain action share a range. Ends with one that has no upper bound. */
-static unsigned make_ranges(const uint8_t action[LAST_KNOWN + 1], enum action beyond, struct range *out)
+static unsigned make_ranges(const uint8_t action[LAST_KNOWN + 1], enum action beyond,
+                            struct range *out)
 {
     unsigned n = 0;
     for (uint32_t nr = 0; nr <= LAST_KNOWN + 1u; nr++) {
@@ -268,8 +366,8 @@ static unsigned make_ranges(const uint8_t action[LAST_KNOWN + 1], enum action be
     return n;
 }
 
-/* Binary search over ranges [lo, hi): no recursion deeper than log2 of their number. The far side is reached
- * with a long jump, as conditional ones span 255 instructions at most. */
+/* Binary search over ranges [lo, hi): no recursion deeper than log2 of their number. The far side
+ * is reached with a long jump, as conditional ones span 255 instructions at most. */
 static void emit_search(struct program *p, const struct range *r, unsigned lo, unsigned hi)
 {
     if (hi - lo == 1) {

@@ -1,8 +1,8 @@
 /* What the agent's programs trust: the host's certificate authorities and the run's own.
  *
  * The host's bundle is read once, the run's CA added, and the result stands at every place where a
- * distribution keeps its bundle; environment variables (env.c) name it for stacks that bring their own. A
- * Java found in PATH, JAVA_HOME or the usual place gets a key store with the same content.
+ * distribution keeps its bundle; environment variables (env.c) name it for stacks that bring their
+ * own. A Java found in PATH, JAVA_HOME or the usual place gets a key store with the same content.
  */
 #include "sandbox/sandbox_int.h"
 
@@ -15,14 +15,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Where distributions keep the bundle. The first that can be read is the host's; those whose directory
- * exists, and the first of the list in any case, are replaced. */
+/* Where distributions keep the bundle. The first that can be read is the host's; those whose
+ * directory exists, and the first of the list in any case, are replaced. */
 static const char *const bundles[] = {
-    "ssl/certs/ca-certificates.crt", "pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "pki/tls/certs/ca-bundle.crt", "pki/tls/cacert.pem", "ssl/ca-bundle.pem", "ssl/cert.pem",
+    "ssl/certs/ca-certificates.crt",
+    "pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "pki/tls/certs/ca-bundle.crt",
+    "pki/tls/cacert.pem",
+    "ssl/ca-bundle.pem",
+    "ssl/cert.pem",
     "ca-certificates/extracted/tls-ca-bundle.pem",
 };
-#define NBUNDLES (sizeof(bundles) / sizeof(bundles[0]))
+#define NBUNDLES   (sizeof(bundles) / sizeof(bundles[0]))
 #define MAX_STORES 4
 
 struct sandbox_trust {
@@ -65,7 +69,8 @@ static void add_java_home(struct sandbox_init *in, struct sandbox_trust *t, stru
     char path[GVM_PATH_MAX];
     static const char *const places[] = {"lib/security/cacerts", "jre/lib/security/cacerts"};
     for (int i = 0; i < 2; i++)
-        if (snprintf(path, sizeof(path), "%.*s/%s", GVM_STR_ARG(home), places[i]) < (int)sizeof(path))
+        if (snprintf(path, sizeof(path), "%.*s/%s", GVM_STR_ARG(home), places[i]) <
+            (int)sizeof(path))
             add_store(in, t, path);
 }
 
@@ -133,7 +138,8 @@ int sandbox_trust_write(struct sandbox_init *in, struct gvm_err *err)
 
 static int append_ca(struct sandbox_init *in, struct gvm_err *err)
 {
-    GVM_AUTOCLOSE int fd = openat(in->etc.fd, bundles[0], O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
+    GVM_AUTOCLOSE int fd =
+        openat(in->etc.fd, bundles[0], O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
     int r = fd < 0 ? -errno : gvm_write_all(fd, in->ca_pem, in->ca_len);
     if (r < 0)
         return gvm_err_sys(err, -r, "cannot add the run's CA");
@@ -141,19 +147,22 @@ static int append_ca(struct sandbox_init *in, struct gvm_err *err)
 }
 
 /* A store outside /etc is covered where it is shown; one that is not shown needs nothing. */
-static int put_store(struct sandbox_init *in, const char *store, const struct gvm_buf *jks, struct gvm_err *err)
+static int put_store(struct sandbox_init *in, const char *store, const struct gvm_buf *jks,
+                     struct gvm_err *err)
 {
     if (strncmp(store, "/etc/", 5) == 0)
         return sandbox_layer_file(&in->etc, store + 5, gvm_buf_data(jks), jks->len, err);
     if (access(store + 1, F_OK) < 0)
         return 0;
     char src[GVM_PATH_MAX + 32];
-    GVM_AUTOCLOSE int fd = openat(in->layers, "cacerts", O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
+    GVM_AUTOCLOSE int fd =
+        openat(in->layers, "cacerts", O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
     int r = fd < 0 ? -errno : gvm_write_all(fd, gvm_buf_data(jks), jks->len);
     if (r < 0)
         return gvm_err_sys(err, -r, "cannot write the key store for Java");
     snprintf(src, sizeof(src), "%s/layers/cacerts", in->base);
-    return sandbox_bind(in, src, store + 1, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, err);
+    return sandbox_bind(in, src, store + 1,
+                        MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, err);
 }
 
 static int put_stores(struct sandbox_init *in, struct gvm_err *err)

@@ -1,6 +1,6 @@
-/* sandbox_drive [-t] WORKSPACE RUN_DIR COMMAND...: the sandbox room alone, without daemon or launcher.
- * Nobody answers on the listeners. With -t it prints how long each half took, on stderr. Exit code as
- * gvm run gives it. */
+/* sandbox_drive [-t] WORKSPACE RUN_DIR COMMAND...: the sandbox room alone, without daemon or
+ * launcher. Nobody answers on the listeners. With -t it prints how long each half took, on stderr.
+ * Exit code as gvm run gives it. */
 #include "sandbox/sandbox.h"
 
 #include <stdio.h>
@@ -33,8 +33,11 @@ int main(int argc, char **argv)
     }
     struct gvm_err err = {0};
     struct gvm_arena *a = gvm_arena_new(4u << 20);
-    struct gvm_sandbox_plan plan = {.run = "drive", .argv = (const char *const *)(argv + 3),
-                                    .workspace = argv[1], .home = getenv("HOME"), .run_dir = argv[2]};
+    struct gvm_sandbox_plan plan = {.run = "drive",
+                                    .argv = (const char *const *)(argv + 3),
+                                    .workspace = argv[1],
+                                    .home = getenv("HOME"),
+                                    .run_dir = argv[2]};
     struct gvm_sandbox *s = NULL;
     int code = 125;
     int64_t t = gvm_mono_ns();
