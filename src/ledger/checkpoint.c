@@ -75,7 +75,9 @@ int ledger_writer_publish(struct ledger_writer *w, const struct gvm_m_sign *aske
                      root, w->origin, b64);
     if (n < 0 || (size_t)n >= sizeof note)
         return gvm_err_set(err, ENAMETOOLONG, "ledger: the log's name is too long");
-    int r = ledger_replace(w->ops, w->dirfd, "checkpoint", note, (size_t)n, sync);
+    int r = ledger_writer_tiles(w);
+    if (!r)
+        r = ledger_replace(w->ops, w->dirfd, "checkpoint", note, (size_t)n, sync);
     if (r < 0)
         return gvm_err_sys(err, -r, "ledger: cannot write checkpoint");
     memcpy(w->head.origin, w->origin, sizeof w->head.origin);

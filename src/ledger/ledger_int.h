@@ -16,6 +16,7 @@
 #define TILE_LEVELS 8u              /* 256^8 entries */
 #define SEGMENT_MAX (64u << 20)     /* a segment is closed when the next batch would pass this */
 #define SEGMENT_STEP (1u << 20)     /* preallocated at a time */
+#define TILES_WAITING 32u           /* full tiles kept in memory until the next head is published */
 #define BATCH_ENTRIES 4096u
 #define BATCH_BYTES (4u << 20)
 
@@ -92,6 +93,9 @@ void ledger_tile_root(struct ledger_hasher *h, const uint8_t *hashes, uint8_t re
 void ledger_tile_path(char dst[TILE_PATH], unsigned level, uint64_t index, unsigned width);
 int ledger_tile_write(const struct ledger_file_ops *ops, int dirfd, unsigned level, uint64_t index,
                       const uint8_t *hashes);
+/* Removes the partial forms of a tile that is full now. */
+void ledger_tile_drop_partials(const struct ledger_file_ops *ops, int dirfd, unsigned level,
+                               uint64_t index);
 int ledger_tile_write_partial(const struct ledger_file_ops *ops, int dirfd, unsigned level,
                               uint64_t index, unsigned width, const uint8_t *hashes);
 int ledger_tile_read(const struct ledger_file_ops *ops, int dirfd, unsigned level, uint64_t index,
@@ -134,6 +138,12 @@ int ledger_segment_scan(const struct ledger_file_ops *ops, int fd,
 
 /* ---- the writer (writer.c, recover.c, checkpoint.c) ---- */
 
+struct ledger_waiting_tile {
+    unsigned level;
+    uint64_t index;
+    uint8_t hashes[TILE_BYTES];
+};
+
 struct ledger_writer {
     const struct ledger_file_ops *ops;
     int dirfd, eventsfd, lockfd;
@@ -148,6 +158,9 @@ struct ledger_writer {
     bool unhashed;              /* the batch is durable but not in the tree yet */
     uint64_t durable;           /* entries on disk for certain */
     struct gvm_checkpoint head; /* last published; origin "" while there is none */
+    struct ledger_waiting_tile *waiting; /* full tiles not written yet: written before a head is */
+    unsigned nwaiting;
+    uint64_t partial[TILE_LEVELS]; /* index + 1 of the tile that may have partial forms on disk */
     uint64_t tiles_synced;      /* entries whose tiles are on disk for certain */
     uint64_t synced[TILE_LEVELS];
     bool failed;
@@ -190,9 +203,18 @@ int ledger_writer_heal(struct ledger_writer *w, struct gvm_err *err) GVM_MUST_CH
 bool ledger_writer_idle(struct ledger_writer *w);
 /* The durable head, to be signed. False when it is the published one or nothing is there. */
 bool ledger_writer_head(const struct ledger_writer *w, struct gvm_m_sign *ret);
-/* Publishes a signed head. -EBADMSG unless it is the head `asked`. */
+/* How long to wait before the next head is signed, when publishing the last one took so long: heads take
+ * at most an eighth of the time, and a busy disk gets fewer of them. */
+static inline int64_t ledger_head_pause(int64_t cost_ns)
+{
+    const int64_t least = 2000000, most = 50000000;
+    return 8 * cost_ns < least ? least : 8 * cost_ns > most ? most : 8 * cost_ns;
+}
+/* Publishes a signed head, its tiles first. -EBADMSG unless it is the head `asked`. */
 int ledger_writer_publish(struct ledger_writer *w, const struct gvm_m_sign *asked,
                           const struct gvm_m_signed *sig, bool sync, struct gvm_err *err) GVM_MUST_CHECK;
+/* Writes the tiles that wait. */
+int ledger_writer_tiles(struct ledger_writer *w);
 /* Partial tiles of the present size, for readers of the tile format. */
 int ledger_writer_partials(struct ledger_writer *w);
 

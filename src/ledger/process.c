@@ -8,7 +8,7 @@
  * while the disk works the next batch gathers in the sockets. A batch in which nobody waits may be held
  * for HOLD_NS, so that a stream of unwatched entries does not keep the disk busy for each of them.
  * A head is asked for SIGN_NS after a commit, one at a time, so it covers many batches when there
- * are many. When a batch fails the gate is closed: every APPEND is answered with the error at once, and
+ * are many, and less often while publishing takes long (ledger_head_pause). When a batch fails the gate is closed: every APPEND is answered with the error at once, and
  * the writer is healed in the background of the same loop.
  *
  * The other end may do anything the catalogue lets it: an entry is checked for form, and for being of a
@@ -29,6 +29,7 @@
 #define MS 1000000ll
 enum { ROUND_FRAMES = 64, HOLD_ENTRIES = 1024, HOLD_BYTES = 256 * 1024, QUEUE_BYTES = 1 << 20 };
 static const int64_t HOLD_NS = 2 * MS;
+static const int64_t NAP_NS = 200000; /* what an entry that is waited for may lose by it */
 static const int64_t SIGN_NS = 2 * MS;
 static const int64_t SIGN_LOST_NS = 2000 * MS;
 static const int64_t SIGN_RETRY_NS = 500 * MS;
@@ -58,6 +59,7 @@ struct process {
     struct gvm_m_sign asked;
     uint64_t sign_id;
     int64_t sign_due, sign_sent; /* due 0: nothing to sign */
+    int64_t head_done, pause;    /* the next head comes no sooner */
     int64_t head_synced;
     bool head_loose; /* the checkpoint was replaced and not synced */
     /* failure */
@@ -146,8 +148,11 @@ static void commit(struct process *p)
     }
     p->last_commit = gvm_mono_ns();
     p->rested = false;
-    if (!p->sign_due)
+    if (!p->sign_due) {
         p->sign_due = p->last_commit + SIGN_NS;
+        if (p->sign_due < p->head_done + p->pause)
+            p->sign_due = p->head_done + p->pause;
+    }
 }
 
 /* Which roles may write an entry of a kind, by how the kind begins; what matches no row, everybody. */
@@ -256,6 +261,7 @@ static void on_signed(struct process *p, const struct gvm_msg *m, int64_t now)
     p->sign_out = false;
     bool sync = p->stop || now - p->head_synced >= HEAD_SYNC_NS;
     int r = ledger_writer_publish(p->w, &p->asked, &sig, sync, &err);
+    int64_t done = gvm_mono_ns();
     if (r < 0) {
         gvm_log(GVM_LOG_ERROR, "%s", err.text);
         p->sign_due = now + SIGN_RETRY_NS;
@@ -264,8 +270,11 @@ static void on_signed(struct process *p, const struct gvm_msg *m, int64_t now)
     p->head_loose = !sync;
     if (sync)
         p->head_synced = now;
+    /* A sync is no part of the usual cost. */
+    p->pause = sync ? p->pause : ledger_head_pause(done - now);
+    p->head_done = done;
     if (!p->sign_due && p->w->head.size < p->w->tree->size)
-        p->sign_due = now + SIGN_NS;
+        p->sign_due = done + p->pause;
 }
 
 static void on_sign_failed(struct process *p, const struct gvm_msg *m, int64_t now)
@@ -459,9 +468,19 @@ static void rest(struct process *p, int64_t now)
         gvm_log(GVM_LOG_WARN, "cannot write partial tiles (errno %d)", -r);
 }
 
+/* Entries nobody waits for come in a stream: being woken for each of them would cost their sender more
+ * than it takes to read them. They gather in the socket while we are asleep and cannot be woken. */
+static void nap(const struct process *p)
+{
+    struct timespec ts = {.tv_nsec = NAP_NS};
+    if (p->held_since && !p->nasks && p->w->count < HOLD_ENTRIES)
+        (void)nanosleep(&ts, NULL);
+}
+
 static void serve(struct process *p)
 {
     while (!p->stop) {
+        nap(p);
         bool ready = wait_frames(p, next_deadline(p));
         drain(p);
         int64_t now = gvm_mono_ns();

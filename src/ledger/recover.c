@@ -80,6 +80,7 @@ static int keep_tile(void *arg, unsigned level, uint64_t index, const uint8_t *h
     if (ledger_tile_read(w->ops, w->dirfd, level, index, old) == 0 &&
         memcmp(old, hashes, TILE_BYTES) == 0)
         return 0;
+    ledger_tile_drop_partials(w->ops, w->dirfd, level, index);
     return ledger_tile_write(w->ops, w->dirfd, level, index, hashes);
 }
 

@@ -4,8 +4,8 @@
  *   tile/<L>/<N>.p/<W>   the first W hashes of a tile that is not full yet
  *
  * <N> in groups of three digits, all but the last with an `x` before: 1234067 is x001/x234/067.
- * Full tiles are written when they fill and made durable later (writer.c, tiles_synced): they can always
- * be computed again from the entries. Partial tiles are written when the log rests, under a temporary
+ * Full tiles are written before the next head is published and made durable later (writer.c,
+ * tiles_synced): they can always be computed again from the entries. Partial tiles are written when the log rests, under a temporary
  * name, and go away when the tile is full.
  */
 #include <errno.h>
@@ -55,8 +55,9 @@ static int open_for_write(const struct ledger_file_ops *ops, int dirfd, const ch
     return r < 0 ? r : ops->open(ops->arg, dirfd, path, flags, 0600);
 }
 
-/* A tile that became full needs its partial forms no longer. What cannot be removed does no harm. */
-static void drop_partials(const struct ledger_file_ops *ops, int dirfd, unsigned level, uint64_t index)
+/* What cannot be removed does no harm. */
+void ledger_tile_drop_partials(const struct ledger_file_ops *ops, int dirfd, unsigned level,
+                               uint64_t index)
 {
     char path[TILE_PATH];
     ledger_tile_path(path, level, index, 1);
@@ -85,8 +86,6 @@ int ledger_tile_write(const struct ledger_file_ops *ops, int dirfd, unsigned lev
         return fd;
     int r = ledger_write_at(ops, fd, hashes, TILE_BYTES, 0);
     ops->close(ops->arg, fd);
-    if (!r)
-        drop_partials(ops, dirfd, level, index);
     return r;
 }
 

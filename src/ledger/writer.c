@@ -5,9 +5,10 @@
  *                     '- failed: cut back, nothing of the batch counts, heal() until it works again
  *
  * Invariants: durable counts entries whose bytes were synced and nothing else; tree->size <= durable,
- * equal after settle(); a head is only made from the tree. Full tiles are written at settle() and synced
- * when there is nothing else to do (idle), or by force when TILES_UNSYNCED are waiting; how far that got
- * is kept in `tiles-synced`, from where recovery computes them again.
+ * equal after settle(); a head is only made from the tree. Full tiles are written together before the next
+ * head is published (each new file may have to wait for the file system's journal), and synced when there
+ * is nothing else to do (idle), or by force when TILES_UNSYNCED are not; how far that got is kept in
+ * `tiles-synced`, from where recovery computes them again.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -98,10 +99,40 @@ int ledger_writer_commit(struct ledger_writer *w, struct gvm_err *err)
 
 /* ---- tree and tiles ---- */
 
-static int write_tile(void *arg, unsigned level, uint64_t index, const uint8_t *hashes)
+static int put_tile(struct ledger_writer *w, unsigned level, uint64_t index, const uint8_t *hashes)
+{
+    int r = ledger_tile_write(w->ops, w->dirfd, level, index, hashes);
+    if (r < 0 || w->partial[level] != index + 1)
+        return r;
+    ledger_tile_drop_partials(w->ops, w->dirfd, level, index);
+    w->partial[level] = 0;
+    return 0;
+}
+
+int ledger_writer_tiles(struct ledger_writer *w)
+{
+    for (unsigned i = 0; i < w->nwaiting; i++) {
+        const struct ledger_waiting_tile *t = &w->waiting[i];
+        int r = put_tile(w, t->level, t->index, t->hashes);
+        if (r < 0)
+            return r; /* the rest is computed again when the writer heals */
+    }
+    w->nwaiting = 0;
+    return 0;
+}
+
+/* The tree's sink: a tile has filled. */
+static int keep_waiting(void *arg, unsigned level, uint64_t index, const uint8_t *hashes)
 {
     struct ledger_writer *w = arg;
-    return ledger_tile_write(w->ops, w->dirfd, level, index, hashes);
+    int r = w->nwaiting == TILES_WAITING ? ledger_writer_tiles(w) : 0;
+    if (r < 0)
+        return r;
+    struct ledger_waiting_tile *t = &w->waiting[w->nwaiting++];
+    t->level = level;
+    t->index = index;
+    memcpy(t->hashes, hashes, TILE_BYTES);
+    return 0;
 }
 
 static uint64_t full_tiles(const struct ledger_writer *w, unsigned level)
@@ -140,7 +171,9 @@ static int write_mark(struct ledger_writer *w)
 
 static int sync_tiles(struct ledger_writer *w)
 {
-    int r;
+    int r = ledger_writer_tiles(w);
+    if (r < 0)
+        return r;
     do
         r = sync_one(w);
     while (r > 0);
@@ -171,7 +204,9 @@ bool ledger_writer_idle(struct ledger_writer *w)
 {
     if (w->failed || full_tiles(w, 0) * TILE_WIDTH < w->tiles_synced + TILES_LAZY * TILE_WIDTH)
         return false;
-    int r = sync_one(w);
+    int r = ledger_writer_tiles(w);
+    if (!r)
+        r = sync_one(w);
     if (r == 0)
         r = write_mark(w);
     return r > 0;
@@ -184,6 +219,7 @@ int ledger_writer_partials(struct ledger_writer *w)
         if (!lv->n)
             continue;
         uint64_t index = w->tree->size >> (8 * l) >> 8;
+        w->partial[l] = index + 1;
         int r = ledger_tile_write_partial(w->ops, w->dirfd, l, index, lv->n, lv->hash[0]);
         if (r < 0)
             return r;
@@ -195,11 +231,14 @@ int ledger_writer_partials(struct ledger_writer *w)
 
 static int start(struct ledger_writer *w, struct gvm_err *err)
 {
+    w->nwaiting = 0;
     int r = ledger_recover(w, err);
     if (r < 0)
         return r;
-    w->tree->sink = write_tile;
+    w->tree->sink = keep_waiting;
     w->tree->arg = w;
+    for (unsigned l = 0; l < TILE_LEVELS; l++) /* who wrote before may have left some */
+        w->partial[l] = (w->tree->size >> (8 * l) >> 8) + 1;
     return 0;
 }
 
@@ -291,7 +330,8 @@ static struct ledger_writer *alloc_writer(int dirfd, const struct ledger_writer_
     gvm_buf_init(&w->batch, BATCH_BYTES + GVM_MAX_ENTRY + 2);
     w->tree = gvm_calloc(1, sizeof *w->tree);
     w->lens = gvm_calloc(BATCH_ENTRIES, sizeof *w->lens);
-    if (w->tree && w->lens && ledger_hasher_init(&w->hasher) == 0) {
+    w->waiting = gvm_calloc(TILES_WAITING, sizeof *w->waiting);
+    if (w->tree && w->lens && w->waiting && ledger_hasher_init(&w->hasher) == 0) {
         ledger_tree_init(w->tree, &w->hasher);
         return w;
     }
@@ -335,6 +375,7 @@ void ledger_writer_abandon(struct ledger_writer *w)
     ledger_hasher_done(&w->hasher);
     gvm_buf_done(&w->batch);
     free(w->lens);
+    free(w->waiting);
     free(w->tree);
     free(w);
 }
