@@ -48,6 +48,7 @@ struct check {
     struct mismatch leaf; /* first differing hash of an entry */
     struct mismatch tile; /* first tile that is not what it should be */
     bool have_head, root_ok, since_root_ok;
+    uint64_t tiled;  /* entries whose tiles must be there and whole */
     bool broken;     /* the entries end in something that is no entry, or in a gap */
     struct gvm_buf buf;
 };
@@ -92,21 +93,21 @@ static bool grown(const struct check *c)
 }
 
 /* Compares a file of `width` hashes with the tile being filled. One that holds more than there are entries
- * for shows that some were cut, unless a writer is just ahead of us. */
+ * for shows that some were cut, unless a writer is just ahead of us. One that is not there or not whole is
+ * only wrong if it must be (struct check, tiled): a crash leaves such, and the next start writes them. */
 static int compare_tile(struct check *c, unsigned level, const char *file, unsigned width, bool must)
 {
     const struct level *l = &c->level[level];
     gvm_buf_reset(&c->buf);
     int r = vfiles_read(c->dirfd, file, &c->buf);
-    if (r == -ENOENT || r == -ENOTDIR) {
-        if (must)
-            tile_differs(c, file, 0, false, "is missing");
-        return 0;
-    }
     if (r == -ENOMEM || r == -EIO || r == -EMFILE)
         return r;
+    bool absent = r == -ENOENT || r == -ENOTDIR;
+    bool torn = !r && c->buf.len < (size_t)width * VHASH;
+    if ((absent || torn) && !must)
+        return 0;
     if (r < 0 || c->buf.len != (size_t)width * VHASH) {
-        tile_differs(c, file, 0, false, "has not the size of a tile");
+        tile_differs(c, file, 0, false, absent ? "is missing" : "has not the size of a tile");
         return 0;
     }
     c->rep->tiles++;
@@ -165,7 +166,7 @@ static int complete(void *arg, unsigned height, const uint8_t hash[VHASH], struc
     char file[VPATH];
     vfiles_tile_path(file, level, l->index);
     uint64_t end = (l->index + 1) << (8 * level) << 8;
-    int r = compare_tile(c, level, file, VTILE, c->have_head && end <= c->rep->head.size);
+    int r = compare_tile(c, level, file, VTILE, end <= c->tiled);
     if (!r)
         r = compare_partials(c, level);
     l->n = 0;
@@ -356,6 +357,28 @@ static int read_head(struct check *c, struct gvm_err *err)
     return 0;
 }
 
+/* Tiles are derived from the entries and reach the disk after them: up to the mark that the writer left
+ * in tiles-synced, and up to the head, they must be whole. Without a mark none was certain yet. */
+static int read_tiled(struct check *c, struct gvm_err *err)
+{
+    uint64_t mark = 0;
+    gvm_buf_reset(&c->buf);
+    int r = vfiles_read(c->dirfd, "tiles-synced", &c->buf);
+    if (r == -ENOENT)
+        return 0;
+    if (r == -ENOMEM || r == -EIO || r == -EACCES)
+        return gvm_err_sys(err, -r, "cannot read tiles-synced");
+    struct gvm_str text = gvm_buf_str(&c->buf), line;
+    if (r < 0 || !gvm_str_cut(&text, '\n', &line) || text.n ||
+        gvm_parse_u64(line, UINT64_MAX, &mark) < 0) {
+        blame(c, "tiles-synced", "tiles-synced is not one number on a line");
+        return 0;
+    }
+    if (c->have_head)
+        c->tiled = mark < c->rep->head.size ? mark : c->rep->head.size;
+    return 0;
+}
+
 /* Entries that are not those that were signed. */
 static void judge_entries(struct check *c)
 {
@@ -424,6 +447,8 @@ static int verify(struct check *c, struct gvm_err *err)
     c->tree.complete = complete;
     c->tree.arg = c;
     r = read_head(c, err);
+    if (!r)
+        r = read_tiled(c, err);
     if (r < 0)
         return r;
     check_roots(c);
