@@ -33,6 +33,7 @@ static void say_json(const struct audit_opts *o, const struct gvm_verify_report 
     gvm_jw_kint(&w, "segments", (int64_t)rep->segments);
     gvm_jw_kint(&w, "tiles", (int64_t)rep->tiles);
     gvm_jw_kint(&w, "bytes", (int64_t)rep->bytes);
+    gvm_jw_kbool(&w, "torn_tail", rep->torn_tail);
     gvm_jw_kbool(&w, "outside_head", o->since != NULL);
     if (!rep->ok) {
         if (rep->have_bad_index)
@@ -60,14 +61,16 @@ static void say_good(const struct audit_opts *o, const struct gvm_verify_report 
 {
     char root[GVM_B64_LEN(GVM_LEDGER_HASH) + 1];
     gvm_b64(root, rep->head.root, GVM_LEDGER_HASH);
-    printf("ok: %" PRIu64 " entries, %" PRIu64 " segments, %" PRIu64 " tiles\n", rep->entries,
-           rep->segments, rep->tiles);
+    printf("ok: %" PRIu64 " entries, %" PRIu64 " segment%s, %" PRIu64 " tile%s\n", rep->entries,
+           rep->segments, rep->segments == 1 ? "" : "s", rep->tiles, rep->tiles == 1 ? "" : "s");
     if (rep->head.origin[0])
         printf("root %s\ncheckpoint signed by %s for %" PRIu64 " entries\n", root, rep->head.origin,
                rep->head.size);
     if (rep->unsigned_entries)
         printf("%" PRIu64 " entries are newer than the checkpoint and not signed yet\n",
                rep->unsigned_entries);
+    if (rep->torn_tail)
+        puts("after the last entry lie bytes of a crash, never acknowledged; the next start moves them aside");
     if (o->since)
         printf("the record extends the checkpoint in %s\n", o->since);
     else

@@ -306,12 +306,15 @@ static int read_segment(struct check *c, uint64_t first, bool last, struct gvm_e
     if (r < 0)
         return gvm_err_wrap(err, err && err->code ? r : gvm_err_sys(err, -r, "read error"), "%s", file);
     bool clean = r == VLINE_END || (last && r == VLINE_ZEROS);
-    if (!clean && !c->broken) {
-        c->broken = true;
-        blame_entry(c, c->tree.size);
-        blame(c, file, "after %" PRIu64 " entries come bytes that are no entry%s", c->tree.size,
-              last ? " (a crash can leave them; the daemon moves them aside at its next start)" : "");
-    }
+    if (clean || c->broken)
+        return 0;
+    c->broken = true;
+    /* Behind everything that was signed it is what a crash leaves of a batch nobody was told of. */
+    c->rep->torn_tail = last && r != VLINE_LONG && c->have_head && c->tree.size >= c->rep->head.size;
+    if (c->rep->torn_tail)
+        return 0;
+    blame_entry(c, c->tree.size);
+    blame(c, file, "after %" PRIu64 " entries come bytes that are no entry", c->tree.size);
     return 0;
 }
 

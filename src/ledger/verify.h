@@ -71,6 +71,8 @@ struct gvm_verify_report {
     char reason[256];                    /* one sentence */
     uint64_t entries;                    /* whole entries read */
     uint64_t unsigned_entries;           /* of these, beyond the signed head */
+    bool torn_tail;                      /* behind them, and behind the head, lie bytes that are no entry: what
+                                          * a crash leaves; the next start of the writer moves them aside */
     uint64_t bytes, segments, tiles;     /* what was read */
     struct gvm_checkpoint head;          /* the signed head; size 0 and no origin when none yet */
 };
