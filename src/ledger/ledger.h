@@ -41,6 +41,18 @@ int gvm_ledger_reader_next(struct gvm_ledger_reader *r, uint64_t *ret_index, str
  * it with gvm_ledger_reader_drain(). */
 int gvm_ledger_reader_fd(struct gvm_ledger_reader *r);
 void gvm_ledger_reader_drain(struct gvm_ledger_reader *r);
+/* Where an entry lies: the first index of its segment, and bytes of entries before it in there (of a
+ * compressed segment: of what it holds). It stays true while the entry is in the log. */
+struct gvm_ledger_place {
+    uint64_t segment, offset;
+};
+/* The place of the entry given last; of the next one before the first and after a seek. */
+struct gvm_ledger_place gvm_ledger_reader_place(const struct gvm_ledger_reader *r);
+/* Goes on with entry `index`, which was at `place` when it was read. -ENOENT: that segment is not there
+ * any more. A wrong place gives bytes that are no entry: the caller must look at what comes. On
+ * failure the reader stays where it was. */
+int gvm_ledger_reader_seek(struct gvm_ledger_reader *r, uint64_t index, struct gvm_ledger_place place,
+                           struct gvm_err *err) GVM_MUST_CHECK;
 /* Number of entries now (end of the log), without reading them all. */
 int gvm_ledger_size(const char *dir, uint64_t *ret, struct gvm_err *err) GVM_MUST_CHECK;
 

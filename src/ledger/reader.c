@@ -17,6 +17,7 @@ struct gvm_ledger_reader {
     int dirfd, notify;
     bool open;       /* lines is on a segment */
     uint64_t index;  /* of the next entry */
+    struct gvm_ledger_place place; /* of the one given last */
     uint64_t end_checked; /* index + 1 where the end was found without a gap behind it */
     struct vlines lines;
 };
@@ -39,6 +40,7 @@ static int open_segment(struct gvm_ledger_reader *r, uint64_t first)
     r->lines = next;
     r->open = true;
     r->index = first;
+    r->place = (struct gvm_ledger_place){first, 0};
     return 0;
 }
 
@@ -160,6 +162,7 @@ int gvm_ledger_reader_next(struct gvm_ledger_reader *r, uint64_t *ret_index, str
         if (kind == VLINE_LONG)
             return damaged(r, err);
         if (kind == VLINE_ENTRY) {
+            r->place.offset = r->lines.off + r->lines.pos - line.n - 1;
             *ret_index = r->index++;
             *ret_line = line;
             return 1;
@@ -173,6 +176,24 @@ int gvm_ledger_reader_next(struct gvm_ledger_reader *r, uint64_t *ret_index, str
         if (e <= 0)
             return e;
     }
+}
+
+struct gvm_ledger_place gvm_ledger_reader_place(const struct gvm_ledger_reader *r)
+{
+    return r->place;
+}
+
+int gvm_ledger_reader_seek(struct gvm_ledger_reader *r, uint64_t index, struct gvm_ledger_place place,
+                           struct gvm_err *err)
+{
+    int e = r->open && r->place.segment == place.segment ? 0 : open_segment(r, place.segment);
+    if (e < 0)
+        return gvm_err_sys(err, -e, "cannot open the segment of entry %" PRIu64, index);
+    vlines_seek(&r->lines, place.offset);
+    r->index = index;
+    r->place = place;
+    r->end_checked = 0;
+    return 0;
 }
 
 int gvm_ledger_reader_fd(struct gvm_ledger_reader *r)

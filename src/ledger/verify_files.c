@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include "ledger/verify_int.h"
 
-enum { WINDOW = 1 << 20, MAX_SEGMENTS = 1 << 24 };
+enum { WINDOW = 1 << 20, JUMP = 8 << 10, MAX_SEGMENTS = 1 << 24 };
 
 void vfiles_segment_path(char dst[VPATH], uint64_t first)
 {
@@ -115,8 +115,20 @@ int vlines_open(struct vlines *l, int fd)
     uint8_t *win = malloc(WINDOW);
     if (!win)
         return -ENOMEM;
-    *l = (struct vlines){.fd = fd, .win = win};
+    *l = (struct vlines){.fd = fd, .win = win, .step = WINDOW};
     return 0;
+}
+
+void vlines_seek(struct vlines *l, uint64_t offset)
+{
+    l->eof = false;
+    if (offset >= l->off && offset <= l->off + l->have) {
+        l->pos = (size_t)(offset - l->off);
+        return;
+    }
+    l->off = offset;
+    l->have = l->pos = 0;
+    l->step = JUMP;
 }
 
 void vlines_done(struct vlines *l)
@@ -133,8 +145,10 @@ static int fill(struct vlines *l)
     l->off += l->pos;
     l->have -= l->pos;
     l->pos = 0;
-    while (l->have < WINDOW) {
-        ssize_t r = pread(l->fd, l->win + l->have, WINDOW - l->have, (off_t)(l->off + l->have));
+    size_t until = l->have + l->step < WINDOW ? l->have + l->step : WINDOW;
+    l->step = l->step < WINDOW ? l->step * 2 : WINDOW;
+    while (l->have < until) {
+        ssize_t r = pread(l->fd, l->win + l->have, until - l->have, (off_t)(l->off + l->have));
         if (r < 0 && errno == EINTR)
             continue;
         if (r < 0)

@@ -57,11 +57,15 @@ struct vlines {
     int fd;
     uint8_t *win;
     size_t have, pos;
+    size_t step;  /* bytes of the window to fill at a time */
     uint64_t off; /* file offset of win[0] */
     bool eof;
 };
 int vlines_open(struct vlines *l, int fd) GVM_MUST_CHECK; /* takes fd on success */
 void vlines_done(struct vlines *l);
+/* Goes on at a byte of the file, without reading it again when it is in the window. Little is read at
+ * first: who jumps wants a line, not a segment. */
+void vlines_seek(struct vlines *l, uint64_t offset);
 /* Next whole line, or why there is none; negative errno on a read error. ZEROS: a byte 0 stands where
  * a line should begin. TORN: bytes without a newline behind, or with a 0 among them. */
 int vlines_next(struct vlines *l, struct gvm_str *ret) GVM_MUST_CHECK;

@@ -344,6 +344,39 @@ static void test_reader_follows(void **state)
     ledger_writer_close(w);
 }
 
+/* Every place that was told leads back to its entry, in any order and while the log grows. */
+static void test_reader_seeks(void **state)
+{
+    enum { N = 3000 };
+    static struct gvm_ledger_place at[N];
+    struct gvm_err err = {0};
+    struct gvm_ledger_reader *r = NULL;
+    struct gvm_str line;
+    uint64_t index;
+    char buf[256];
+    struct ledger_writer *w = writer_open(30000);
+    append(w, N, 7);
+    assert_int_equal(gvm_ledger_reader_open(test_dir, 0, &r, &err), 0);
+    for (unsigned i = 0; i < N; i++) {
+        assert_int_equal(gvm_ledger_reader_next(r, &index, &line, &err), 1);
+        at[i] = gvm_ledger_reader_place(r);
+    }
+    assert_true(at[N - 1].segment > 0); /* more than one segment */
+    for (unsigned i = 1, k = 0; k < N; k++, i = (i * 1103u + 7) % N) {
+        assert_int_equal(gvm_ledger_reader_seek(r, i, at[i], &err), 0);
+        assert_int_equal(gvm_ledger_reader_next(r, &index, &line, &err), 1);
+        assert_int_equal(index, i);
+        assert_true(gvm_str_eq(line, test_line(buf, sizeof buf, i)));
+    }
+    struct gvm_ledger_place gone = {.segment = 1};
+    assert_int_equal(gvm_ledger_reader_seek(r, 5, gone, &err), -ENOENT);
+    assert_int_equal(gvm_ledger_reader_seek(r, N - 2, at[N - 2], &err), 0);
+    append(w, 10, 1);
+    expect_entries(r, N - 2, N + 10);
+    gvm_ledger_reader_free(r);
+    ledger_writer_close(w);
+}
+
 static void test_reader_finds_gap(void **state)
 {
     struct gvm_err err = {0};
@@ -386,6 +419,7 @@ int main(void)
         T(test_refuses_other_name),        T(test_never_publishes_another_head),
         T(test_torn_tail),                 T(test_tiles_rebuilt),
         T(test_reader_follows),            T(test_reader_finds_gap),
+        T(test_reader_seeks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
