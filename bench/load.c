@@ -3,7 +3,8 @@
  *   load --host NAME --port P [--address IP] [--connect IP:PORT] [--ca FILE] [--path /p]
  *        --connections N --seconds S [--fresh]
  *
- * --address dials that address instead of resolving NAME; --connect asks that proxy with CONNECT first;
+ * --address dials that address instead of resolving NAME; --connect asks that proxy with CONNECT
+ * first;
  * --fresh makes a new TLS connection for every request. Prints one JSON line: requests, errors,
  * per_second, p50_us, p99_us. Every certificate is verified against the name.
  */
@@ -39,8 +40,8 @@ struct connection {
     enum phase phase;
     SSL *ssl;
     int64_t began;
-    size_t got;      /* bytes of the answer so far */
-    size_t want;     /* whole answer, 0 until the head is known */
+    size_t got;  /* bytes of the answer so far */
+    size_t want; /* whole answer, 0 until the head is known */
     char head[4096];
 };
 
@@ -241,8 +242,8 @@ static void read_answer(struct load *l, struct connection *c)
 static void ask_proxy(struct load *l, struct connection *c)
 {
     char text[512];
-    int n = snprintf(text, sizeof text, "CONNECT %s:%d HTTP/1.1\r\nHost: %s:%d\r\n\r\n", l->opt.host,
-                     l->opt.port, l->opt.host, l->opt.port);
+    int n = snprintf(text, sizeof text, "CONNECT %s:%d HTTP/1.1\r\nHost: %s:%d\r\n\r\n",
+                     l->opt.host, l->opt.port, l->opt.host, l->opt.port);
     if (send(c->fd, text, (size_t)n, MSG_NOSIGNAL) != n) {
         failed(l, c);
         return;
@@ -320,11 +321,11 @@ static void report(struct load *l, double seconds)
 
 static void parse(int argc, char **argv, struct options *o)
 {
-    static const struct option names[] = {
-        {"host", 1, NULL, 'h'},        {"port", 1, NULL, 'p'},    {"address", 1, NULL, 'a'},
-        {"connect", 1, NULL, 'x'},     {"ca", 1, NULL, 'c'},      {"path", 1, NULL, 'u'},
-        {"connections", 1, NULL, 'n'}, {"seconds", 1, NULL, 's'}, {"fresh", 0, NULL, 'f'},
-        {NULL, 0, NULL, 0}};
+    static const struct option names[] = {{"host", 1, NULL, 'h'},        {"port", 1, NULL, 'p'},
+                                          {"address", 1, NULL, 'a'},     {"connect", 1, NULL, 'x'},
+                                          {"ca", 1, NULL, 'c'},          {"path", 1, NULL, 'u'},
+                                          {"connections", 1, NULL, 'n'}, {"seconds", 1, NULL, 's'},
+                                          {"fresh", 0, NULL, 'f'},       {NULL, 0, NULL, 0}};
     *o = (struct options){.path = "/", .port = 443, .connections = 1, .seconds = 3};
     for (int k; (k = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         const char **text = k == 'h'   ? &o->host
@@ -333,7 +334,10 @@ static void parse(int argc, char **argv, struct options *o)
                             : k == 'c' ? &o->ca
                             : k == 'u' ? &o->path
                                        : NULL;
-        int *value = k == 'p' ? &o->port : k == 'n' ? &o->connections : k == 's' ? &o->seconds : NULL;
+        int *value = k == 'p'   ? &o->port
+                     : k == 'n' ? &o->connections
+                     : k == 's' ? &o->seconds
+                                : NULL;
         if (text)
             *text = optarg;
         else if (value)
@@ -360,9 +364,12 @@ static void prepare(struct load *l)
                        : SSL_CTX_set_default_verify_paths(l->ctx);
     if (ok != 1)
         die("trust");
+    char port[16] = "";
+    if (l->opt.port != 443)
+        (void)snprintf(port, sizeof port, ":%d", l->opt.port);
     l->request_len = (size_t)snprintf(l->request, sizeof l->request,
-                                      "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: load\r\n\r\n",
-                                      l->opt.path, l->opt.host);
+                                      "GET %s HTTP/1.1\r\nHost: %s%s\r\nUser-Agent: load\r\n\r\n",
+                                      l->opt.path, l->opt.host, port);
     resolve(l);
 }
 
