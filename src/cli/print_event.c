@@ -177,7 +177,7 @@ static void print_run_end(const struct printer *p)
 
 static bool common(struct gvm_str key)
 {
-    static const char *const names[] = {"v", "t", "kind", "run", "agent", "policy"};
+    static const char *const names[] = {"v", "t", "kind", "run", "agent", "policy", "private", "salt"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (gvm_str_eqz(key, names[i]))
             return true;

@@ -97,6 +97,7 @@ static int put_entry(const struct control *c, const struct control_ask *a, bool 
         gvm_jw_kstrz(&w, "until", until);
     }
     gvm_jw_kint(&w, "waited_ms", (gvm_now_ns() - a->asked_ns) / 1000000);
+    gvm_entry_private(&w);
     gvm_jw_kstrz(&w, "why", why && *why ? why : NULL);
     return gvm_entry_end(&w);
 }

@@ -96,7 +96,8 @@ static int identify(struct control *c, const struct control_client *cl, const st
 
 void control_note(struct control *c, struct control_client *cl, const struct gvm_msg *m)
 {
-    static const char *const ours[] = {"v", "t", "kind", "run", "agent", "index", NULL};
+    static const char *const ours[] = {"v",     "t",  "kind",    "run",  "agent",
+                                       "index", "id", "private", "salt", NULL};
     struct gvm_arena *a = NULL;
     const struct gvm_json *msg = control_parse(c, cl, m, &a);
     if (!msg)
@@ -110,6 +111,7 @@ void control_note(struct control *c, struct control_client *cl, const struct gvm
     gvm_buf_init(&out, GVM_MAX_ENTRY + 1);
     if (r == 0) {
         gvm_entry_begin(&w, &out, kind, run, agent);
+        gvm_entry_private(&w);
         control_put_members(&w, msg, ours);
         if (gvm_entry_end(&w) < 0)
             r = gvm_err_set(&err, E2BIG, "the note is larger than an entry may be");

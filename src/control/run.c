@@ -334,11 +334,12 @@ static void append_start(struct control *c, struct control_run *r)
     gvm_buf_init(&out, GVM_MAX_ENTRY);
     /* A run that registers again, because control or the daemon died, is no new run. */
     gvm_entry_begin(&w, &out, r->resumed ? "run.resume" : "run.start", r->id, r->agent);
-    put_command(&w, r);
-    gvm_jw_kstrz(&w, "workspace", r->workspace);
     gvm_jw_kstrz(&w, "mode", r->mode);
     gvm_jw_kbool(&w, "watch", r->watch);
     gvm_jw_kstrz(&w, "policy", r->hash);
+    gvm_entry_private(&w);
+    put_command(&w, r);
+    gvm_jw_kstrz(&w, "workspace", r->workspace);
     gvm_jw_kstrz(&w, "config", r->config);
     if (gvm_entry_end(&w) < 0)
         out.failed = true;
@@ -402,6 +403,7 @@ static void append_end(struct control *c, struct control_run *r)
         gvm_jw_kint(&w, "signal", r->signal);
     gvm_jw_kbool(&w, "lost", r->lost);
     put_stats(&w, r);
+    gvm_entry_private(&w);
     gvm_jw_key(&w, "changes");
     if (r->changes.n && r->changes.n < GVM_MAX_ENTRY / 2)
         gvm_jw_raw(&w, r->changes);

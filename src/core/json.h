@@ -81,6 +81,7 @@ bool gvm_json_bool(const struct gvm_json *v, const char *key, bool dflt);
 struct gvm_jw {
     struct gvm_buf *out; /* errors are sticky in out->failed */
     bool comma;
+    size_t start; /* content of `out` before the first byte of this text */
 };
 
 void gvm_jw_init(struct gvm_jw *w, struct gvm_buf *out);

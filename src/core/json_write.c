@@ -2,7 +2,7 @@
 
 void gvm_jw_init(struct gvm_jw *w, struct gvm_buf *out)
 {
-    *w = (struct gvm_jw){.out = out};
+    *w = (struct gvm_jw){.out = out, .start = out->len};
 }
 
 /* Errors stay in out->failed, which is why the results of the appends are not looked at here. */

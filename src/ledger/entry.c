@@ -1,10 +1,13 @@
 /* entry.c - how every producer builds an entry, and what the writer accepts as one.
  *
  * An entry is one JSON object on one line, and begins with the members v, t and kind in this order, so
- * that the writer can tell the kind of an entry without parsing the rest.
+ * that the writer can tell the kind of an entry without parsing the rest. What an agent or a person chose
+ * (names, paths, commands) comes last, behind gvm_entry_private().
  */
+#include <assert.h>
 #include <errno.h>
 #include "ledger/ledger_int.h"
+#include "ledger/private.h"
 
 void gvm_entry_begin(struct gvm_jw *w, struct gvm_buf *out, const char *kind, const char *run,
                      const char *agent)
@@ -20,6 +23,17 @@ void gvm_entry_begin(struct gvm_jw *w, struct gvm_buf *out, const char *kind, co
         gvm_jw_kstrz(w, "run", run);
     if (agent)
         gvm_jw_kstrz(w, "agent", agent);
+}
+
+/* Salt and commitment are filled in by the ledger process: who writes an entry has no say in them. */
+void gvm_entry_private(struct gvm_jw *w)
+{
+    static const char blank[] = "............................................";
+    static_assert(sizeof blank - 1 == GVM_B64_LEN(PRIVATE_HASH), "as long as a commitment");
+    gvm_jw_kstr(w, "private", (struct gvm_str){blank, GVM_B64_LEN(PRIVATE_HASH)});
+    gvm_jw_kstr(w, "salt", (struct gvm_str){blank, GVM_B64_LEN(PRIVATE_SALT)});
+    if (!w->out->failed)
+        gvm_buf_data(w->out)[w->start + sizeof "{\"v\":" - 1] = '2';
 }
 
 int gvm_entry_end(struct gvm_jw *w)

@@ -23,6 +23,9 @@ int gvm_ledger_main(int fd);
  * through gvm_jw_str, which keeps it one line of valid UTF-8. */
 void gvm_entry_begin(struct gvm_jw *w, struct gvm_buf *out, const char *kind, const char *run,
                      const char *agent);
+/* Members from here on are private: the log commits to their values with a salted hash, so that a proof of
+ * the entry may leave any of them out (docs/LEDGER.md). At most once an entry; at most 64 members. */
+void gvm_entry_private(struct gvm_jw *w);
 /* Closes the object. -E2BIG when it did not fit (GVM_MAX_ENTRY); then the entry must not be sent. */
 int gvm_entry_end(struct gvm_jw *w) GVM_MUST_CHECK;
 

@@ -56,6 +56,7 @@ struct ledger_hasher {
 int ledger_hasher_init(struct ledger_hasher *h) GVM_MUST_CHECK;
 void ledger_hasher_done(struct ledger_hasher *h);
 /* SHA-256 cannot fail once fetched; a failure here ends the process (a wrong hash must not be signed). */
+/* Of a line: of the entry in it (private.h). */
 void ledger_hash_leaf(struct ledger_hasher *h, const void *p, size_t n, uint8_t ret[HASH]);
 void ledger_hash_node(struct ledger_hasher *h, const uint8_t l[HASH], const uint8_t r[HASH],
                       uint8_t ret[HASH]);

@@ -25,6 +25,7 @@
 #include "confine/confine.h"
 #include "ipc/ipc.h"
 #include "ledger/ledger_int.h"
+#include "ledger/private.h"
 
 #define MS 1000000ll
 enum { ROUND_FRAMES = 64, HOLD_ENTRIES = 1024, HOLD_BYTES = 256 * 1024, QUEUE_BYTES = 1 << 20 };
@@ -168,12 +169,14 @@ static const struct {
     {{"fs.", 3}, 1u << GVM_ROLE_PARENT | 1u << GVM_ROLE_CONTROL},
 };
 
-/* An entry begins {"v":1,"t":"<30 characters>","kind":"..., as gvm_entry_begin() writes it. */
+/* An entry begins {"v":1,"t":"<30 characters>","kind":"..., as gvm_entry_begin() writes it; "v":2 when it has
+ * private members. */
 static bool kind_allowed(struct gvm_str line, enum gvm_role role)
 {
     static const char head[] = "{\"v\":1,\"t\":\"", middle[] = "\",\"kind\":\"";
     const size_t at = sizeof head - 1 + GVM_TIME_TEXT - 1, kind = at + sizeof middle - 1;
-    if (line.n <= kind || memcmp(line.p, head, sizeof head - 1) != 0 ||
+    if (line.n <= kind || (memcmp(line.p, head, 7) != 0 && !private_claims(line)) ||
+        memcmp(line.p + 7, head + 7, sizeof head - 1 - 7) != 0 ||
         memcmp(line.p + at, middle, sizeof middle - 1) != 0)
         return false;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)

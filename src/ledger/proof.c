@@ -7,9 +7,9 @@
  *   <empty line>
  *   <checkpoint, verbatim>
  *
- * The entry's exact bytes travel beside it. Making one costs a few tiles, not a walk over the log: the
- * root of any complete subtree comes out of a full tile, or out of the tiles below it, or (behind the
- * last full tile) out of the entries themselves.
+ * The entry's exact bytes travel beside it. Making one costs a few tiles, not a walk over the log:
+ * the root of any complete subtree comes out of a full tile, or out of the tiles below it, or
+ * (behind the last full tile) out of the entries themselves.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "ledger/ledger.h"
+#include "ledger/private.h"
 #include "ledger/verify_int.h"
 
 enum { PATH_MAX_HASHES = 63, LEVELS = 8 };
@@ -90,8 +91,8 @@ static int subtree_hash(struct prover *p, unsigned height, uint64_t i, uint8_t r
     return 0;
 }
 
-/* The root over [lo, hi), hi being the end of the tree or the range complete: complete subtrees from
- * the left, folded from the right. */
+/* The root over [lo, hi), hi being the end of the tree or the range complete: complete subtrees
+ * from the left, folded from the right. */
 static int range_hash(struct prover *p, uint64_t lo, uint64_t hi, uint8_t ret[VHASH])
 {
     uint8_t part[64][VHASH];
@@ -177,8 +178,12 @@ static int keep_tail_leaf(void *arg, uint64_t index, struct gvm_str line)
 static int keep_entry(void *arg, uint64_t index, struct gvm_str line)
 {
     struct gvm_buf *out = arg;
+    struct private_seam s;
     gvm_buf_reset(out);
-    return gvm_buf_adds(out, line);
+    if (!private_seam(line, &s))
+        return gvm_buf_adds(out, line);
+    int r = gvm_buf_adds(out, s.head);
+    return r < 0 ? r : gvm_buf_addc(out, '}');
 }
 
 static int write_proof(struct gvm_buf *out, uint64_t index, const uint8_t (*path)[VHASH], size_t n,
@@ -195,14 +200,16 @@ static int write_proof(struct gvm_buf *out, uint64_t index, const uint8_t (*path
     return out->failed ? -ENOBUFS : 0;
 }
 
-static int prove(struct prover *p, uint64_t index, struct gvm_str note, const struct gvm_checkpoint *cp,
-                 struct gvm_buf *out, struct gvm_buf *entry, struct gvm_err *err)
+static int prove(struct prover *p, uint64_t index, struct gvm_str note,
+                 const struct gvm_checkpoint *cp, struct gvm_buf *out, struct gvm_buf *entry,
+                 struct gvm_err *err)
 {
     uint8_t path[PATH_MAX_HASHES][VHASH], leaf[VHASH], root[VHASH];
     size_t n = 0;
     if (index >= cp->size)
-        return gvm_err_set(err, ERANGE, "entry %" PRIu64 " is not signed yet: the head has %" PRIu64
-                           " entries", index, cp->size);
+        return gvm_err_set(err, ERANGE,
+                           "entry %" PRIu64 " is not signed yet: the head has %" PRIu64 " entries",
+                           index, cp->size);
     p->size = cp->size;
     int r = walk_entries(p->dir, tail_start(p), p->size, keep_tail_leaf, p, err);
     if (!r)
@@ -215,7 +222,8 @@ static int prove(struct prover *p, uint64_t index, struct gvm_str note, const st
     vhash_leaf(&p->hasher, gvm_buf_data(entry), entry->len, leaf);
     if (!vproof_root(&p->hasher, index, cp->size, leaf, (const uint8_t(*)[VHASH])path, n, root) ||
         memcmp(root, cp->root, VHASH) != 0)
-        return gvm_err_set(err, EBADMSG, "the log does not fit its checkpoint; run gvm audit verify");
+        return gvm_err_set(err, EBADMSG,
+                           "the log does not fit its checkpoint; run gvm audit verify");
     r = write_proof(out, index, (const uint8_t(*)[VHASH])path, n, note);
     return r < 0 ? gvm_err_sys(err, -r, "cannot write the proof") : 0;
 }
@@ -267,7 +275,8 @@ static bool parse_path(struct gvm_str *text, struct parsed *ret)
             return false;
         if (!line.n)
             return true;
-        if (ret->n == PATH_MAX_HASHES || gvm_unb64(ret->path[ret->n], VHASH, line, &n) < 0 || n != VHASH)
+        if (ret->n == PATH_MAX_HASHES || gvm_unb64(ret->path[ret->n], VHASH, line, &n) < 0 ||
+            n != VHASH)
             return false;
         ret->n++;
     }
@@ -316,8 +325,8 @@ int gvm_proof_check(struct gvm_str proof, struct gvm_str entry, const struct gvm
               memcmp(root, cp.root, VHASH) == 0;
     vhasher_done(&h);
     if (!ok)
-        return gvm_err_set(err, EBADMSG, "this entry is not entry %" PRIu64 " of the log %s", p.index,
-                           cp.origin);
+        return gvm_err_set(err, EBADMSG, "this entry is not entry %" PRIu64 " of the log %s",
+                           p.index, cp.origin);
     *ret_index = p.index;
     *ret_head = cp;
     return 0;

@@ -238,6 +238,10 @@ static int take_entry(struct check *c, struct gvm_str line, const char *file, st
         blame(c, file, "entry %" PRIu64 " is not one line of JSON text", c->tree.size);
         return 0;
     }
+    if (!vhash_private_ok(&c->hasher, line)) {
+        blame_entry(c, c->tree.size);
+        blame(c, file, "the private members of entry %" PRIu64 " are not those it commits to", c->tree.size);
+    }
     vhash_leaf(&c->hasher, line.p, line.n, hash);
     int r = vtree_add(&c->tree, hash, err);
     if (r < 0)
@@ -389,6 +393,8 @@ static void judge_entries(struct check *c)
     bool cut = c->have_head && size < head;
     if (c->have_head && !cut && c->root_ok)
         return;
+    if (c->rep->have_bad_index && c->leaf.set && c->rep->bad_index < c->leaf.entry)
+        return; /* an earlier one is to blame already */
     if (c->leaf.set && (c->broken || cut || c->have_head)) {
         c->rep->reason[0] = '\0';
         c->rep->have_bad_index = false;

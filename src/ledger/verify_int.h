@@ -16,7 +16,10 @@ struct vhasher {
 };
 int vhasher_init(struct vhasher *h, struct gvm_err *err) GVM_MUST_CHECK;
 void vhasher_done(struct vhasher *h);
+/* Of a line: of the entry in it, which ends at the seam (private.h). */
 void vhash_leaf(struct vhasher *h, const void *p, size_t n, uint8_t ret[VHASH]);
+/* True when the private members of a line, if it has any, are those its entry commits to. */
+bool vhash_private_ok(struct vhasher *h, struct gvm_str line);
 void vhash_node(struct vhasher *h, const uint8_t l[VHASH], const uint8_t r[VHASH], uint8_t ret[VHASH]);
 void vhash_empty(struct vhasher *h, uint8_t ret[VHASH]);
 

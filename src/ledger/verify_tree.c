@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <openssl/evp.h>
+#include "ledger/private.h"
 #include "ledger/verify_int.h"
 
 int vhasher_init(struct vhasher *h, struct gvm_err *err)
@@ -28,17 +29,37 @@ static void sum(struct vhasher *h, const void *p, size_t n, bool prefix, uint8_t
 {
     static const uint8_t leaf = 0x00;
     if (EVP_DigestInit_ex2(h->ctx, NULL, NULL) != 1 ||
-        (prefix && EVP_DigestUpdate(h->ctx, &leaf, 1) != 1) || EVP_DigestUpdate(h->ctx, p, n) != 1 ||
-        EVP_DigestFinal_ex(h->ctx, ret, NULL) != 1)
+        (prefix && EVP_DigestUpdate(h->ctx, &leaf, 1) != 1) ||
+        EVP_DigestUpdate(h->ctx, p, n) != 1 || EVP_DigestFinal_ex(h->ctx, ret, NULL) != 1)
         abort();
 }
 
 void vhash_leaf(struct vhasher *h, const void *p, size_t n, uint8_t ret[VHASH])
 {
-    sum(h, p, n, true, ret);
+    static const uint8_t prefix = 0x00;
+    struct private_seam s;
+    if (!private_seam((struct gvm_str){p, n}, &s)) {
+        sum(h, p, n, true, ret);
+        return;
+    }
+    if (EVP_DigestInit_ex2(h->ctx, NULL, NULL) != 1 || EVP_DigestUpdate(h->ctx, &prefix, 1) != 1 ||
+        EVP_DigestUpdate(h->ctx, s.head.p, s.head.n) != 1 ||
+        EVP_DigestUpdate(h->ctx, "}", 1) != 1 || EVP_DigestFinal_ex(h->ctx, ret, NULL) != 1)
+        abort();
 }
 
-void vhash_node(struct vhasher *h, const uint8_t l[VHASH], const uint8_t r[VHASH], uint8_t ret[VHASH])
+bool vhash_private_ok(struct vhasher *h, struct gvm_str line)
+{
+    struct private_seam s;
+    struct private_member m[PRIVATE_MAX];
+    unsigned n;
+    if (!private_claims(line))
+        return true;
+    return private_seam(line, &s) && private_open(h->ctx, &s, m, &n);
+}
+
+void vhash_node(struct vhasher *h, const uint8_t l[VHASH], const uint8_t r[VHASH],
+                uint8_t ret[VHASH])
 {
     struct {
         uint8_t one, l[VHASH], r[VHASH];

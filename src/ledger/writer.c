@@ -18,6 +18,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 #include "ledger/ledger_int.h"
+#include "ledger/private.h"
 
 enum {
     TILES_LAZY = 64,       /* full tiles of level 0 before idle() starts to sync them */
@@ -37,6 +38,14 @@ int ledger_writer_add(struct ledger_writer *w, struct gvm_str line)
     if (gvm_buf_addc(&w->batch, '\n') < 0) {
         w->batch.len -= line.n;
         return -ENOMEM;
+    }
+    if (private_claims(line)) {
+        int r = private_seal(w->hasher.ctx, (char *)gvm_buf_data(&w->batch) + w->batch.len - line.n - 1,
+                             line.n);
+        if (r < 0) {
+            w->batch.len -= line.n + 1;
+            return r;
+        }
     }
     w->lens[w->count++] = (uint32_t)line.n;
     return 0;

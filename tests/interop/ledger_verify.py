@@ -9,6 +9,7 @@ something does not, with the reason on stdout.
 """
 import base64
 import hashlib
+import json
 import os
 import re
 import sys
@@ -175,6 +176,30 @@ def read_entries(folder):
     return entries
 
 
+SEAM = re.compile(rb'^{"v":2,.*?,"private":"([^"]{44})"(,"salt":"(.{24})"(.*)})$', re.S)
+
+
+def entry_of(line):
+    """The entry in a line of the log; what it commits to must be what follows it (docs/LEDGER.md)."""
+    found = SEAM.match(line)
+    if not found:
+        if line.startswith(b'{"v":2,'):
+            raise Bad("an entry without its private members")
+        return line
+    salt, rest, text = base64.b64decode(found.group(3), validate=True), found.group(4).decode(), b"\x04"
+    decoder, at, number = json.JSONDecoder(), 0, 0
+    while at < len(rest):
+        colon = decoder.raw_decode(rest, at + 1)[1]  # `at` stands on the comma
+        name = rest[at + 2:colon - 1].encode()
+        end = decoder.raw_decode(rest, colon + 1)[1]
+        own = sha(b"\x02" + salt + bytes([number]))[:16]
+        text += len(name).to_bytes(2, "big") + name + sha(b"\x03" + own + rest[colon + 1:end].encode())
+        at, number = end, number + 1
+    if sha(text) != base64.b64decode(found.group(1), validate=True):
+        raise Bad("private members are not those committed to")
+    return line[:found.start(2)] + b"}"
+
+
 def tile_path(level, number):
     digits = f"{number:03d}"
     digits = "0" * (-len(digits) % 3) + digits
@@ -211,7 +236,7 @@ def verify_log(key, folder):
     entries = read_entries(folder)
     if len(entries) < size:
         raise Bad(f"{size} entries signed, {len(entries)} here")
-    hashes = [leaf_hash(e) for e in entries]
+    hashes = [leaf_hash(entry_of(e)) for e in entries]
     if tree_root(hashes[:size]) != root:
         raise Bad("the entries do not give the signed root")
     tiles = check_tiles(folder, hashes)

@@ -1,6 +1,6 @@
-/* The sandbox's DNS, on the sockets the launcher opened: every answer is made here, nothing is asked of
- * anybody. A name is recorded when it is first asked for, a broken query each time. While the ledger does
- * not take entries, queries stay without an answer and the client asks again. */
+/* The sandbox's DNS, on the sockets the launcher opened: every answer is made here, nothing is
+ * asked of anybody. A name is recorded when it is first asked for, a broken query each time. While
+ * the ledger does not take entries, queries stay without an answer and the client asks again. */
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -8,7 +8,7 @@
 #include "proxy/pipeline/px.h"
 
 #define TCP_CONNS_MAX 64u
-#define TCP_IDLE_MS 10000u
+#define TCP_IDLE_MS   10000u
 
 /* The sandbox's own loopback, not a name of the table. */
 static bool is_localhost(const char *name)
@@ -25,9 +25,11 @@ static void record_query(struct px_run *run, const struct gvm_dns_reply *r, cons
     bool fresh;
     gvm_buf_reset(&run->px->line);
     gvm_entry_begin(&w, &run->px->line, "dns.query", run->id, run->agent);
-    gvm_jw_kstrz(&w, "name", r->question.name);
     gvm_jw_kint(&w, "qtype", r->question.qtype);
     gvm_jw_kint(&w, "rcode", r->rcode);
+    gvm_jw_kstrz(&w, "transport", how);
+    gvm_entry_private(&w);
+    gvm_jw_kstrz(&w, "name", r->question.name);
     gvm_jw_key(&w, "address");
     if (r->rcode == GVM_DNS_NOERROR && !is_localhost(r->question.name) &&
         gvm_dns_names_assign(run->names, r->question.name, &v4, &v6, &fresh) == 0) {
@@ -36,7 +38,6 @@ static void record_query(struct px_run *run, const struct gvm_dns_reply *r, cons
     } else {
         gvm_jw_null(&w);
     }
-    gvm_jw_kstrz(&w, "transport", how);
     if (gvm_entry_end(&w) == 0)
         px_append_quiet(run->px);
 }
@@ -180,7 +181,8 @@ void px_dns_tcp_accept(struct px_listener *l)
     static const struct stream_events nothing = {0};
     struct px_run *run = l->run;
     struct stream *s;
-    struct px_dns_conn *d = run->ndns < TCP_CONNS_MAX && !run->ending ? gvm_calloc(1, sizeof *d) : NULL;
+    struct px_dns_conn *d =
+        run->ndns < TCP_CONNS_MAX && !run->ending ? gvm_calloc(1, sizeof *d) : NULL;
     if (stream_accept(&l->uv.stream, d ? &events : &nothing, d, &s, NULL) < 0 || !d) {
         if (!d)
             stream_close(s, 0);

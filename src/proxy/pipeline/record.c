@@ -78,7 +78,8 @@ static void put_policy(struct gvm_jw *w, const struct px_policy *p)
     gvm_jw_kstrz(w, "policy", p->conf->hash);
 }
 
-/* A query may hold secrets: its digest with the run's salt tells equal from different, nothing else. */
+/* A query may hold secrets: its digest with the run's salt tells equal from different, nothing
+ * else. */
 static void put_query(struct gvm_jw *w, const struct px_conn *c)
 {
     unsigned char sum[EVP_MAX_MD_SIZE];
@@ -123,12 +124,13 @@ static void record_http(struct px_conn *c)
     struct gvm_jw w = begin(c, "http.decision");
     gvm_jw_kstrz(&w, "method", rq->method);
     gvm_jw_kstrz(&w, "scheme", rq->tls ? "https" : "http");
-    gvm_jw_kstrz(&w, "host", rq->host);
     gvm_jw_kint(&w, "port", rq->port);
-    gvm_jw_kstr(&w, "path", gvm_buf_str(&rq->path));
-    put_query(&w, c);
     put_verdict(&w, c);
     put_policy(&w, rq->policy);
+    gvm_entry_private(&w);
+    gvm_jw_kstrz(&w, "host", rq->host);
+    gvm_jw_kstr(&w, "path", gvm_buf_str(&rq->path));
+    put_query(&w, c);
     finish(&w);
 }
 
@@ -136,16 +138,13 @@ static void record_tcp(struct px_conn *c)
 {
     const struct px_request *rq = &c->rq;
     struct gvm_jw w = begin(c, "tcp.open");
-    gvm_jw_key(&w, "name");
-    if (rq->is_ip)
-        gvm_jw_null(&w);
-    else
-        gvm_jw_strz(&w, rq->host);
-    gvm_jw_kstrz(&w, "host", rq->host);
     gvm_jw_kint(&w, "port", rq->port);
     gvm_jw_kstrz(&w, "protocol", rq->kind == PX_TCP ? "tcp" : "tls-opaque");
     put_verdict(&w, c);
     put_policy(&w, rq->policy);
+    gvm_entry_private(&w);
+    gvm_jw_kstrz(&w, "name", rq->is_ip ? NULL : rq->host);
+    gvm_jw_kstrz(&w, "host", rq->host);
     finish(&w);
 }
 
@@ -153,7 +152,8 @@ void px_record_decision(struct px_conn *c)
 {
     struct px_request *rq = &c->rq;
     if (!rq->id[0])
-        (void)snprintf(rq->id, sizeof rq->id, "%s.%llu", c->run->id, (unsigned long long)++c->run->next_id);
+        (void)snprintf(rq->id, sizeof rq->id, "%s.%llu", c->run->id,
+                       (unsigned long long)++c->run->next_id);
     if (rq->kind == PX_HTTP)
         record_http(c);
     else
@@ -170,6 +170,7 @@ void px_record_outcome(struct px_conn *c, const char *error)
     gvm_jw_kint(&w, "bytes_out", (int64_t)rq->bytes_out);
     gvm_jw_kint(&w, "bytes_in", (int64_t)rq->bytes_in);
     gvm_jw_kint(&w, "ms", (gvm_mono_ns() - rq->began_ns) / 1000000);
+    gvm_entry_private(&w);
     gvm_jw_key(&w, "upstream");
     if (rq->up_port) {
         gvm_ip_text(&rq->up_ip, ip);
@@ -209,15 +210,17 @@ void px_record_refused(struct px_conn *c, unsigned status, const char *why, cons
 {
     struct px_request *rq = &c->rq;
     if (!rq->id[0])
-        (void)snprintf(rq->id, sizeof rq->id, "%s.%llu", c->run->id, (unsigned long long)++c->run->next_id);
+        (void)snprintf(rq->id, sizeof rq->id, "%s.%llu", c->run->id,
+                       (unsigned long long)++c->run->next_id);
     struct gvm_jw w = begin(c, "http.refused");
     gvm_jw_kstrz(&w, "why", why);
     gvm_jw_kint(&w, "status", status);
+    if (reason)
+        gvm_jw_kstrz(&w, "reason", reason);
+    gvm_entry_private(&w);
     const char *host = rq->host[0] ? rq->host : c->dest.host[0] ? c->dest.host : c->sni;
     if (host[0])
         gvm_jw_kstrz(&w, "host", host);
-    if (reason)
-        gvm_jw_kstrz(&w, "reason", reason);
     raw = first_words(raw);
     if (raw.n) {
         gvm_jw_key(&w, "client");
@@ -249,7 +252,8 @@ void px_record_approval(struct px_conn *c, bool allow, const char *who, const ch
 void px_record_credential(struct px_conn *c, const char *type)
 {
     struct gvm_jw w = begin(c, "credential.use");
-    gvm_jw_kstrz(&w, "host", c->rq.host);
     gvm_jw_kstrz(&w, "type", type);
+    gvm_entry_private(&w);
+    gvm_jw_kstrz(&w, "host", c->rq.host);
     finish(&w);
 }
