@@ -593,7 +593,7 @@ static void notes_keep_to_their_kinds(void **state)
         "{\"kind\":\"fs.commit\",\"run\":\"r1\",\"agent\":\"bot\",\"v\":9,\"t\":\"never\","
         "\n\"paths\":[{\"path\":\"a\\nb\"}]}");
     const struct gvm_json *v = want(ledger, GVM_MSG_APPEND);
-    assert_int_equal(gvm_json_int(v, "v", 0), 1);
+    assert_int_equal(gvm_json_int(v, "v", 0), 2);
     assert_string_not_equal(gvm_json_text(v, "t", "never"), "never");
     assert_string_equal(gvm_json_text(v, "run", ""), "r1");
     assert_str(gvm_json_get(v, "paths")->raw, "[{\"path\":\"a\\nb\"}]");
