@@ -10,6 +10,7 @@
 #define GVM_MAX_FRAME_FDS  8u             /* descriptors beside one message */
 #define GVM_MAX_HEAD       (64u * 1024u)  /* request or response head, bytes */
 #define GVM_MAX_HEADERS    200u           /* header fields in one head */
+#define GVM_MAX_TRAILERS   8192u          /* all trailer fields of one body, bytes */
 #define GVM_MAX_TARGET     (16u * 1024u)  /* request target, bytes */
 #define GVM_MAX_HOST       253u           /* a name in A-label form, bytes without NUL (RFC 1035) */
 #define GVM_MAX_METHOD     32u            /* method token, bytes */

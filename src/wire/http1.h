@@ -65,12 +65,16 @@ struct gvm_http1_body {
     unsigned state;
     uint32_t line; /* bytes of the current chunk-size line, or of all trailers */
     bool done;
+    /* Set after init by who wants them: the trailer fields, whole lines as they came, checked for
+     * form only. What does not fit sets its `failed`. */
+    struct gvm_buf *trailers;
 };
 void gvm_http1_body_init(struct gvm_http1_body *b, enum gvm_body_kind kind, uint64_t length);
 /* Consumes from *in. On return *ret_payload is the next span of payload inside the consumed bytes
  * (may be empty). 1 = body complete (rest of *in belongs to the next message), 0 = call again with
  * the rest or more bytes, -EINVAL bad framing (then always). Chunk extensions are dropped, trailers
- * checked and skipped (bounded). GVM_BODY_CLOSE never returns 1: the connection's end is its end.
+ * checked and skipped (bounded), or kept when b->trailers is set. GVM_BODY_CLOSE never returns 1:
+ * the connection's end is its end.
  */
 int gvm_http1_body_feed(struct gvm_http1_body *b, struct gvm_str *in, struct gvm_str *ret_payload,
                         struct gvm_err *err) GVM_MUST_CHECK;

@@ -4,7 +4,7 @@
  *     ext     = ";" token [ "=" ( token | quoted-string ) ]
  *
  * One byte decides one step of the framing; `framing` is the state machine, data is passed in
- * spans. What is behind us gets its own framing from us, so extensions and trailers end here; they
+ * spans. What is behind us gets its own framing from us, so extensions end here; they
  * are checked all the same, because a line that two parsers end at different places is how requests
  * are smuggled.
  */
@@ -15,7 +15,7 @@
 
 /* A chunk-size line, and all trailer fields together, bytes. */
 #define SIZE_LINE_MAX 256u
-#define TRAILER_MAX   8192u
+#define TRAILER_MAX   GVM_MAX_TRAILERS
 
 enum state {
     SIZE_FIRST = 0, /* first digit of a size */
@@ -227,6 +227,12 @@ static void take_span(struct gvm_http1_body *b, struct gvm_str *in, struct gvm_s
     b->left -= n;
 }
 
+static bool in_trailer(const struct gvm_http1_body *b, char c)
+{
+    return (b->state == TRAILER_FIRST && c != '\r') ||
+           (b->state > TRAILER_FIRST && b->state <= TRAILER_LF);
+}
+
 static int feed_chunked(struct gvm_http1_body *b, struct gvm_str *in, struct gvm_str *ret_payload,
                         struct gvm_err *err)
 {
@@ -240,6 +246,8 @@ static int feed_chunked(struct gvm_http1_body *b, struct gvm_str *in, struct gvm
         if (b->state >= DONE)
             return gvm_err_set(err, EINVAL, "the chunked body is broken");
         const struct step *s = &framing[b->state];
+        if (b->trailers && in_trailer(b, *in->p))
+            gvm_buf_addc(b->trailers, *in->p);
         int next = ++b->line > s->max ? BROKEN : s->fn(b, *in->p);
         b->state = (unsigned)next;
         if (next == BROKEN)

@@ -713,6 +713,7 @@ def messages(run):
     a = script("chunks")
     tap.eq((a.status, a.body, a.headers.get("transfer-encoding"), a.headers.get("x-gvm-decision")),
            (200, b"hello world", "chunked", None), "chunked answers")
+    tap.eq(a.headers.get("trailer:x-trailer"), "t", "with their trailers")
     host = "chunks.script.test"
     with run.connect() as s:
         a = rig.ask(s, f"GET http://{host}/x HTTP/1.0\r\nHost: {host}\r\n\r\n")

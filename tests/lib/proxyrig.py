@@ -171,11 +171,13 @@ def answer(s, method="GET"):
     elif headers.get("transfer-encoding") == "chunked":
         while True:
             size = int(line_of(s), 16)
-            part = exactly(s, size)
-            exactly(s, 2)
             if not size:
                 break
-            body += part
+            body += exactly(s, size)
+            exactly(s, 2)
+        while line := line_of(s).strip():
+            name, _, value = line.decode("latin-1").partition(":")
+            headers["trailer:" + name.lower()] = value.strip()
     elif "content-length" in headers:
         body = exactly(s, int(headers["content-length"]))
     else:

@@ -2,8 +2,8 @@
 
 /* Fields of one hop, and those we write ourselves. */
 static const struct gvm_str hop[] = {
-    {"connection", 10}, {"keep-alive", 10}, {"te", 2},       {"trailer", 7},
-    {"upgrade", 7},     {"transfer-encoding", 17}, {"http2-settings", 14},
+    {"connection", 10},        {"keep-alive", 10},     {"te", 2}, {"trailer", 7}, {"upgrade", 7},
+    {"transfer-encoding", 17}, {"http2-settings", 14},
 };
 static const struct gvm_str of_requests[] = {{"host", 4}, {"expect", 6}, {"content-length", 14}};
 
@@ -25,6 +25,24 @@ static bool is_ours(struct gvm_str name)
     char c = name.n ? gvm_lower(name.p[0]) : '\0';
     return (c == 'x' && istarts(name, GVM_STR("x-gvm-"))) ||
            (c == 'p' && istarts(name, GVM_STR("proxy-")));
+}
+
+bool px_field_is_hop(struct gvm_str name)
+{
+    return in_list(name, hop, sizeof hop / sizeof *hop) || is_ours(name);
+}
+
+bool px_trailer_ok(struct gvm_str name)
+{
+    static const struct gvm_str never[] = {
+        {"host", 4},           {"content-length", 14},
+        {"content-type", 12},  {"content-encoding", 16},
+        {"authorization", 13}, {"cookie", 6},
+        {"set-cookie", 10},    {"expect", 6},
+        {"cache-control", 13}, {"location", 8},
+        {"content-range", 13}, {"www-authenticate", 16},
+    };
+    return !px_field_is_hop(name) && !in_list(name, never, sizeof never / sizeof *never);
 }
 
 /* Does some Connection field name this one? */
@@ -80,7 +98,7 @@ void px_http1_request_head(const struct gvm_http1_head *h, const struct px_http1
     gvm_buf_add(out, "\r\n", 2);
     for (unsigned i = 0; i < h->nheaders; i++) {
         struct gvm_str name = h->headers[i].name;
-        if (in_list(name, hop, sizeof hop / sizeof *hop) || is_ours(name) ||
+        if (px_field_is_hop(name) ||
             in_list(name, of_requests, sizeof of_requests / sizeof *of_requests) ||
             (nominates && is_nominated(h, name)))
             continue;
@@ -101,7 +119,14 @@ static bool no_length(unsigned status)
     return status < 200 || status == 204;
 }
 
-void px_http1_response_head(const struct gvm_http1_head *h, unsigned minor, bool chunked, bool close,
+/* A version that ends its messages in another way needs no length where HTTP/1 does. */
+static bool needs_zero(const struct gvm_http1_head *h, const struct px_http1_status *l)
+{
+    return h->body == GVM_BODY_NONE && h->status >= 200 && !no_length(h->status) &&
+           h->status != 304 && !l->to_head && !gvm_http1_find(h, "content-length");
+}
+
+void px_http1_response_head(const struct gvm_http1_head *h, const struct px_http1_status *l,
                             struct gvm_buf *out)
 {
     bool nominates = has_connection(h);
@@ -110,19 +135,20 @@ void px_http1_response_head(const struct gvm_http1_head *h, unsigned minor, bool
     gvm_buf_add(out, "\r\n", 2);
     for (unsigned i = 0; i < h->nheaders; i++) {
         struct gvm_str name = h->headers[i].name;
-        if (in_list(name, hop, sizeof hop / sizeof *hop) || is_ours(name) ||
-            (nominates && is_nominated(h, name)) ||
+        if (px_field_is_hop(name) || (nominates && is_nominated(h, name)) ||
             (no_length(h->status) && gvm_str_ieqz(name, "content-length")))
             continue;
         add_field(out, &h->headers[i]);
     }
-    if (chunked)
+    if (l->chunked)
         gvm_buf_addz(out, "Transfer-Encoding: chunked\r\n");
+    else if (needs_zero(h, l))
+        gvm_buf_addz(out, "Content-Length: 0\r\n");
     if (h->status == 101)
         gvm_buf_addz(out, "Connection: Upgrade\r\nUpgrade: websocket\r\n");
-    else if (close && h->status >= 200)
+    else if (l->close && h->status >= 200)
         gvm_buf_addz(out, "Connection: close\r\n");
-    else if (!minor && h->status >= 200)
+    else if (!l->minor && h->status >= 200)
         gvm_buf_addz(out, "Connection: keep-alive\r\n");
     gvm_buf_add(out, "\r\n", 2);
 }
@@ -151,5 +177,31 @@ void px_http1_chunk(struct gvm_buf *out, struct gvm_str span)
         return;
     gvm_buf_addf(out, "%zx\r\n", span.n);
     gvm_buf_adds(out, span);
+    gvm_buf_add(out, "\r\n", 2);
+}
+
+bool px_field_next(struct gvm_str *lines, struct gvm_header *ret)
+{
+    struct gvm_str line;
+    while (lines->n) {
+        gvm_str_cut(lines, '\n', &line);
+        if (line.n && line.p[line.n - 1] == '\r')
+            line.n--;
+        struct gvm_str value = line;
+        gvm_str_cut(&value, ':', &ret->name);
+        ret->value = gvm_str_trim(value);
+        if (ret->name.n && ret->name.n < line.n)
+            return true;
+    }
+    return false;
+}
+
+void px_http1_last_chunk(struct gvm_buf *out, struct gvm_str trailers)
+{
+    struct gvm_header f;
+    gvm_buf_addz(out, "0\r\n");
+    while (px_field_next(&trailers, &f))
+        if (px_trailer_ok(f.name))
+            add_field(out, &f);
     gvm_buf_add(out, "\r\n", 2);
 }

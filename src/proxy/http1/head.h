@@ -1,4 +1,5 @@
-/* proxy/http1/head.h - heads as they leave us: what was judged, and nothing that belongs to one hop.
+/* proxy/http1/head.h - heads as they leave us: what was judged, and nothing that belongs to one
+ * hop.
  *
  * Pure; everything is appended to `out`, whose `failed` tells when it did not fit. */
 #ifndef GVM_PROXY_HTTP1_HEAD_H
@@ -7,8 +8,8 @@
 #include "core/core.h"
 #include "wire/wire.h"
 
-/* The canonical request line and Host, then the agent's fields without those of its hop (RFC 9110 7.6.1)
- * and without X-GVM-*, Proxy-*, Expect. No empty line at the end. */
+/* The canonical request line and Host, then the agent's fields without those of its hop (RFC
+ * 9110 7.6.1) and without X-GVM-*, Proxy-*, Expect. No empty line at the end. */
 struct px_http1_line {
     const char *method, *host;
     uint16_t port;
@@ -18,9 +19,14 @@ struct px_http1_line {
 void px_http1_request_head(const struct gvm_http1_head *h, const struct px_http1_line *l,
                            struct gvm_buf *out);
 
-/* A whole response head, with its empty line. `chunked`: the body follows in chunks; `close`: the
- * connection ends after it; `minor`: HTTP/1.x of the agent. */
-void px_http1_response_head(const struct gvm_http1_head *h, unsigned minor, bool chunked, bool close,
+/* A whole response head, with its empty line. */
+struct px_http1_status {
+    unsigned minor; /* HTTP/1.x of the agent */
+    bool chunked;   /* the body follows in chunks */
+    bool close;     /* the connection ends after it */
+    bool to_head;   /* it answers a HEAD request */
+};
+void px_http1_response_head(const struct gvm_http1_head *h, const struct px_http1_status *l,
                             struct gvm_buf *out);
 
 /* Takes every field of that name out of a head made by px_http1_request_head(). */
@@ -31,6 +37,15 @@ bool px_http1_websocket(const struct gvm_http1_head *h);
 
 /* One chunk; nothing for an empty span, which would end the body. */
 void px_http1_chunk(struct gvm_buf *out, struct gvm_str span);
-#define PX_HTTP1_LAST_CHUNK "0\r\n\r\n"
+/* The end of a chunked body, with those of the trailers that may follow one. */
+void px_http1_last_chunk(struct gvm_buf *out, struct gvm_str trailers);
+
+/* Takes the next "Name: value" line off *lines. False at the end. */
+bool px_field_next(struct gvm_str *lines, struct gvm_header *ret);
+/* May a field of this name be passed on behind a body? Not those of one hop, of framing, of routing
+ * or of authority (RFC 9110 6.5.1), nor ours. */
+bool px_trailer_ok(struct gvm_str name);
+/* Does a head's field of this name end here? Fields of one hop, and ours. */
+bool px_field_is_hop(struct gvm_str name);
 
 #endif

@@ -1,16 +1,16 @@
-/* Entries nobody waits for travel to the ledger together: one message and one wake-up for a turn of the
- * loop instead of one for each.
+/* Entries nobody waits for travel to the ledger together: one message and one wake-up for a turn of
+ * the loop instead of one for each.
  *
- * The promise that a decision is recorded before it is acted on is kept by order. From the beginning to
- * the end of a turn small writes to streams are held back; when the turn ends, first the batch goes to the
- * ledger, then the streams go out. When the ledger does not take the batch, the connections whose
- * decisions are in it are closed, and what was held for their upstreams is dropped. What only tells an
- * outcome may wait a little longer, for company. */
+ * The promise that a decision is recorded before it is acted on is kept by order. From the
+ * beginning to the end of a turn small writes to streams are held back; when the turn ends, first
+ * the batch goes to the ledger, then the streams go out. When the ledger does not take the batch,
+ * the requests whose decisions are in it are closed, and what was held for their upstreams is
+ * dropped. What only tells an outcome may wait a little longer, for company. */
 #include <errno.h>
 
 #include "proxy/pipeline/px.h"
 
-#define BATCH_BYTES (32u * 1024u)
+#define BATCH_BYTES   (32u * 1024u)
 #define BATCH_WAIT_MS 1u
 
 static int send_batch(struct px *px)
@@ -18,8 +18,8 @@ static int send_batch(struct px *px)
     struct gvm_m_append h = {.flags = GVM_APPEND_NO_WAIT};
     if (!px->batch.len)
         return 0;
-    int r = px_link_send(px, GVM_ROLE_LEDGER, GVM_MSG_APPEND, 0, &h, sizeof h, gvm_buf_data(&px->batch),
-                         px->batch.len);
+    int r = px_link_send(px, GVM_ROLE_LEDGER, GVM_MSG_APPEND, 0, &h, sizeof h,
+                         gvm_buf_data(&px->batch), px->batch.len);
     if (r < 0)
         gvm_log(GVM_LOG_WARN, "entries were not recorded: %s", strerrordesc_np(-r));
     gvm_buf_reset(&px->batch);
@@ -30,37 +30,37 @@ int px_batch_flush(struct px *px)
 {
     int r = send_batch(px);
     while (px->unsent) {
-        struct px_conn *c = px->unsent;
-        px->unsent = c->unsent_next;
-        c->unsent = false;
+        struct px_request *rq = px->unsent;
+        px->unsent = rq->unsent_next;
+        rq->unsent = false;
         if (r < 0) {
-            c->rq.live = false;
-            px_conn_close(c, 0, NULL);
+            rq->live = false;
+            rq->front->close(rq, 0, NULL);
         }
     }
     return r;
 }
 
-void px_batch_hold(struct px_conn *c)
+void px_batch_hold(struct px_request *rq)
 {
-    if (c->unsent)
+    if (rq->unsent)
         return;
-    c->unsent = true;
-    c->unsent_next = c->px->unsent;
-    c->px->unsent = c;
+    rq->unsent = true;
+    rq->unsent_next = rq->px->unsent;
+    rq->px->unsent = rq;
 }
 
-void px_batch_forget(struct px_conn *c)
+void px_batch_forget(struct px_request *rq)
 {
-    if (!c->unsent)
+    if (!rq->unsent)
         return;
-    for (struct px_conn **at = &c->px->unsent; *at; at = &(*at)->unsent_next) {
-        if (*at == c) {
-            *at = c->unsent_next;
+    for (struct px_request **at = &rq->px->unsent; *at; at = &(*at)->unsent_next) {
+        if (*at == rq) {
+            *at = rq->unsent_next;
             break;
         }
     }
-    c->unsent = false;
+    rq->unsent = false;
 }
 
 static void on_wait_over(uv_timer_t *t)
@@ -95,7 +95,7 @@ static void on_turn(uv_prepare_t *p)
 {
     struct px *px = p->data;
     if (px->unsent && px_batch_flush(px) < 0)
-        gvm_log(GVM_LOG_WARN, "connections were closed: their decisions could not be recorded");
+        gvm_log(GVM_LOG_WARN, "requests were given up: their decisions could not be recorded");
     stream_batch_end(&px->loop);
     stream_batch_begin(&px->loop);
 }

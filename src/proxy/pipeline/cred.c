@@ -1,9 +1,9 @@
-/* Credentials: asked of keys for each request after it was allowed, set in place of the agent's own, and
- * wiped with the request. Only a connection whose certificate is verified for the host gets them, or, in
- * clear text, a host that keys knows as private.
+/* Credentials: asked of keys for each request after it was allowed, set in place of the agent's
+ * own, and wiped with the request. Only a connection whose certificate is verified for the host
+ * gets them, or, in clear text, a host that keys knows as private.
  *
- * That keys has nothing for a host is remembered for some seconds, so that ordinary requests do not wait
- * for another process. */
+ * That keys has nothing for a host is remembered for some seconds, so that ordinary requests do not
+ * wait for another process. */
 #include <errno.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
@@ -53,8 +53,8 @@ enum section { NONE, REMOVE, SET };
 struct reading {
     struct px_request *rq;
     enum section section;
-    unsigned depth;    /* open arrays */
-    bool value;        /* the next string of a pair is the value */
+    unsigned depth; /* open arrays */
+    bool value;     /* the next string of a pair is the value */
 };
 
 static bool clean(const struct gvm_buf *b, size_t from)
@@ -83,8 +83,9 @@ static int take_pair(struct reading *r, struct gvm_str raw)
     int e = gvm_json_unescape(raw, out);
     if (e < 0 || !clean(out, from))
         return -EPROTO;
-    if (!r->value && gvm_str_ieqz((struct gvm_str){(char *)gvm_buf_data(out) + from, out->len - from},
-                                  "authorization"))
+    if (!r->value &&
+        gvm_str_ieqz((struct gvm_str){(char *)gvm_buf_data(out) + from, out->len - from},
+                     "authorization"))
         gvm_buf_data(out)[from] = 'A'; /* as everybody writes it; some servers compare bytes */
     e = r->value ? gvm_buf_add(out, "\r\n", 2) : gvm_buf_add(out, ": ", 2);
     r->value = !r->value;
@@ -146,7 +147,8 @@ static int name_credential(struct px_request *rq)
 {
     unsigned char sum[EVP_MAX_MD_SIZE];
     unsigned n = 0;
-    if (EVP_Digest(gvm_buf_data(&rq->cred), rq->cred.len, sum, &n, EVP_sha256(), NULL) != 1 || n != 32)
+    if (EVP_Digest(gvm_buf_data(&rq->cred), rq->cred.len, sum, &n, EVP_sha256(), NULL) != 1 ||
+        n != 32)
         return -ENOMEM;
     gvm_hex(rq->cred_id, sum, n);
     return 0;
@@ -162,39 +164,39 @@ static const char *type_of(const struct px_request *rq)
 
 static void on_headers(void *arg, const struct gvm_msg *m)
 {
-    struct px_conn *c = arg;
-    struct px_request *rq = &c->rq;
+    struct px_request *rq = arg;
     struct reading r = {.rq = rq};
     rq->waiter = 0;
-    if (!m || m->type != GVM_MSG_CRED_HEADERS || read_headers(&r, gvm_msg_str(m)) < 0 || rq->cred.failed) {
-        px_fail(c, 503, "the credential for this host is not available");
+    if (!m || m->type != GVM_MSG_CRED_HEADERS || read_headers(&r, gvm_msg_str(m)) < 0 ||
+        rq->cred.failed) {
+        px_fail(rq, 503, "the credential for this host is not available");
         return;
     }
     if (!rq->cred.len) {
         remember_none(rq);
-        px_connect(c);
+        px_connect(rq);
         return;
     }
     if (name_credential(rq) < 0) {
-        px_fail(c, 503, "out of memory");
+        px_fail(rq, 503, "out of memory");
         return;
     }
-    px_record_credential(c, type_of(rq));
-    if (px_append_decision(c) < 0)
-        px_fail(c, 503, "the record could not be written");
+    px_record_credential(rq, type_of(rq));
+    if (px_append_decision(rq) < 0)
+        px_fail(rq, 503, "the record could not be written");
     else
-        px_connect(c);
+        px_connect(rq);
 }
 
-void px_credential(struct px_conn *c)
+void px_credential(struct px_request *rq)
 {
-    struct px_request *rq = &c->rq;
     if (known_to_have_none(rq)) {
-        px_connect(c);
+        px_connect(rq);
         return;
     }
-    struct gvm_m_cred q = {.policy = c->run->policy_id, .tls = rq->tls};
+    struct gvm_m_cred q = {.policy = rq->run->policy_id, .tls = rq->tls};
     memcpy(q.host, rq->host, sizeof q.host);
-    if (px_link_ask(c->px, GVM_ROLE_KEYS, GVM_MSG_CRED, &q, sizeof q, NULL, 0, on_headers, c, &rq->waiter) < 0)
-        px_fail(c, 503, "the keys process is not available");
+    if (px_link_ask(rq->px, GVM_ROLE_KEYS, GVM_MSG_CRED, &q, sizeof q, NULL, 0, on_headers, rq,
+                    &rq->waiter) < 0)
+        px_fail(rq, 503, "the keys process is not available");
 }

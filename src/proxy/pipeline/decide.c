@@ -1,5 +1,5 @@
-/* The one decision path. What is judged here was identified and is canonical; what comes out is acted
- * on only after the record of it is where it must be:
+/* The one decision path. What is judged here was identified and is canonical; what comes out is
+ * acted on only after the record of it is where it must be:
  *
  *   Allow                     recorded, not waited for (unless [audit] mode = "strict")
  *   AuditOnly, Delay, RequireApproval, Deny    recorded durably, then acted on
@@ -16,15 +16,14 @@ static const struct gvm_conf_rule *rule_of(const struct px_policy *p, const stru
     return v->rule >= 0 && (uint32_t)v->rule < p->conf->nrules ? &p->conf->rules[v->rule] : NULL;
 }
 
-static void facts_of(const struct px_conn *c, struct gvm_facts *f)
+static void facts_of(const struct px_request *rq, struct gvm_facts *f)
 {
-    const struct px_request *rq = &c->rq;
     *f = (struct gvm_facts){
         .protocol = rq->kind == PX_TCP ? GVM_PROTO_TCP : GVM_PROTO_HTTP,
         .host = gvm_str(rq->host),
         .port = rq->port,
         .tls = rq->tls || rq->kind == PX_TLS_OPAQUE,
-        .agent = gvm_str(c->run->agent),
+        .agent = gvm_str(rq->run->agent),
         .now_ns = gvm_now_ns(),
     };
     if (rq->kind == PX_HTTP) {
@@ -49,8 +48,11 @@ bool px_tcp_rule(struct px_conn *c, const char *host, uint16_t port, struct gvm_
     struct px_policy *p = px_policy_get(c->px, c->run->policy_id);
     if (!p)
         return false;
-    struct gvm_facts f = {.protocol = GVM_PROTO_TCP, .host = gvm_str(host), .port = port,
-                          .agent = gvm_str(c->run->agent), .now_ns = gvm_now_ns()};
+    struct gvm_facts f = {.protocol = GVM_PROTO_TCP,
+                          .host = gvm_str(host),
+                          .port = port,
+                          .agent = gvm_str(c->run->agent),
+                          .now_ns = gvm_now_ns()};
     gvm_rules_decide(p->rules, &f, ret);
     const struct gvm_conf_rule *r = rule_of(p, ret);
     px_policy_unref(p);
@@ -72,40 +74,44 @@ static bool names_address(const struct gvm_conf_rule *r, const char *host)
     return p.n == h.n || strchr("]:/", p.p[h.n]) != NULL;
 }
 
-static void verdict_http(struct px_conn *c, const struct gvm_facts *f, struct gvm_verdict *v)
+static void verdict_http(struct px_request *rq, const struct gvm_facts *f, struct gvm_verdict *v)
 {
-    const struct px_request *rq = &c->rq;
     gvm_rules_decide(rq->policy->rules, f, v);
-    if (v->rule < 0 && c->run->has_default) {
-        v->decision = c->run->dflt.type;
-        v->delay_ms = c->run->dflt.delay_ms;
+    if (v->rule < 0 && rq->run->has_default) {
+        v->decision = rq->run->dflt.type;
+        v->delay_ms = rq->run->dflt.delay_ms;
         v->reason = GVM_STR("the default of this run");
     }
     /* A TLS client that names no host gets to an address only when a rule spells that address. */
-    if (c->tls && rq->is_ip && !c->sni[0] && !names_address(rule_of(rq->policy, v), rq->host))
-        deny(v, NULL, "TLS to an address without a server name needs a rule that names the address");
+    if (rq->conn->tls && rq->is_ip && !rq->conn->sni[0] &&
+        !names_address(rule_of(rq->policy, v), rq->host))
+        deny(v, NULL,
+             "TLS to an address without a server name needs a rule that names the address");
 }
 
-static void verdict_tcp(struct px_conn *c, const struct gvm_facts *f, struct gvm_verdict *v)
+static void verdict_tcp(struct px_request *rq, const struct gvm_facts *f, struct gvm_verdict *v)
 {
-    gvm_rules_decide(c->rq.policy->rules, f, v);
-    const struct gvm_conf_rule *r = rule_of(c->rq.policy, v);
+    gvm_rules_decide(rq->policy->rules, f, v);
+    const struct gvm_conf_rule *r = rule_of(rq->policy, v);
     if (!r || r->protocol != GVM_PROTO_TCP)
         deny(v, "default", "an opaque connection needs a rule with protocol = \"tcp\"");
 }
 
-static void verdict_tls_opaque(struct px_conn *c, const struct gvm_facts *f, struct gvm_verdict *v)
+static void verdict_tls_opaque(struct px_request *rq, const struct gvm_facts *f,
+                               struct gvm_verdict *v)
 {
-    if (gvm_rules_opaque(c->rq.policy->rules, f, v))
+    if (gvm_rules_opaque(rq->policy->rules, f, v))
         return;
     /* --no-intercept on the command line: allowed, unless a rule denies that whole host. */
     struct gvm_facts all = *f;
     all.method = GVM_STR("CONNECT");
     all.path = GVM_STR("/");
-    gvm_rules_decide(c->rq.policy->rules, &all, v);
+    gvm_rules_decide(rq->policy->rules, &all, v);
     if (v->rule >= 0 && v->decision == GVM_DENY)
         return;
-    *v = (struct gvm_verdict){.decision = GVM_ALLOW, .rule = -1, .name = GVM_STR("--no-intercept"),
+    *v = (struct gvm_verdict){.decision = GVM_ALLOW,
+                              .rule = -1,
+                              .name = GVM_STR("--no-intercept"),
                               .private_ok = v->private_ok};
 }
 
@@ -118,7 +124,8 @@ static bool is_pinned(const struct px_policy *p, const char *host)
 }
 
 /* An address in the request itself that may not be reached: metadata and our own never, others only
- * when the rule says private. (Addresses that names resolve to are checked when they are dialled.) */
+ * when the rule says private. (Addresses that names resolve to are checked when they are dialled.)
+ */
 static bool address_closed(const struct px_request *rq)
 {
     if (!rq->is_ip)
@@ -132,19 +139,19 @@ static bool address_closed(const struct px_request *rq)
     return !may || !rq->verdict.private_ok;
 }
 
-static void give_verdict(struct px_conn *c)
+static void give_verdict(struct px_request *rq)
 {
-    static void (*const by_kind[])(struct px_conn *, const struct gvm_facts *, struct gvm_verdict *) = {
+    static void (*const by_kind[])(struct px_request *, const struct gvm_facts *,
+                                   struct gvm_verdict *) = {
         [PX_HTTP] = verdict_http,
         [PX_TCP] = verdict_tcp,
         [PX_TLS_OPAQUE] = verdict_tls_opaque,
     };
-    struct px_request *rq = &c->rq;
     struct gvm_facts f;
     rq->verdict = (struct gvm_verdict){.rule = -1};
-    facts_of(c, &f);
-    by_kind[rq->kind](c, &f, &rq->verdict);
-    rq->enforced = c->run->watch ? GVM_ALLOW : rq->verdict.decision;
+    facts_of(rq, &f);
+    by_kind[rq->kind](rq, &f, &rq->verdict);
+    rq->enforced = rq->run->watch ? GVM_ALLOW : rq->verdict.decision;
     if (address_closed(rq)) {
         if (rq->verdict.decision != GVM_DENY)
             deny(&rq->verdict, "never-allowed",
@@ -162,101 +169,113 @@ static void on_delay(uv_timer_t *t)
     px_go(t->data);
 }
 
-static void act(struct px_conn *c)
+static void act(struct px_request *rq)
 {
-    struct px_request *rq = &c->rq;
     switch (rq->enforced) {
     case GVM_DENY:
-        c->run->denied++;
-        px_deny(c, NULL);
+        rq->run->denied++;
+        px_deny(rq, NULL);
         return;
     case GVM_REQUIRE_APPROVAL:
-        px_ask(c);
+        px_ask(rq);
         return;
     case GVM_DELAY:
-        px_conn_timer(c, rq->verdict.delay_ms, on_delay);
+        px_timer(rq, rq->verdict.delay_ms, on_delay);
         return;
     case GVM_AUDIT_ONLY:
     case GVM_ALLOW:
-        px_go(c);
+        px_go(rq);
         return;
     }
-    px_deny(c, "unknown decision");
+    px_deny(rq, "unknown decision");
 }
 
 static void on_recorded(void *arg, const struct gvm_msg *m)
 {
-    struct px_conn *c = arg;
-    c->rq.waiter = 0;
+    struct px_request *rq = arg;
+    rq->waiter = 0;
     if (px_appended(m))
-        act(c);
+        act(rq);
     else
-        px_fail(c, 503, "the record could not be written");
+        px_fail(rq, 503, "the record could not be written");
 }
 
-static void record_and_act(struct px_conn *c)
+static void record_and_act(struct px_request *rq)
 {
-    struct px_request *rq = &c->rq;
     bool waits = rq->enforced != GVM_ALLOW || rq->policy->conf->audit_strict;
-    px_record_decision(c);
+    px_record_decision(rq);
     rq->live = true;
     rq->began_ns = gvm_mono_ns();
-    int r = waits ? px_append(c->px, on_recorded, c, &rq->waiter) : px_append_decision(c);
+    int r = waits ? px_append(rq->px, on_recorded, rq, &rq->waiter) : px_append_decision(rq);
     if (r < 0) {
         rq->live = false; /* nothing of it is in the log */
-        px_fail(c, 503, "the record could not be written");
+        px_fail(rq, 503, "the record could not be written");
     } else if (!waits) {
-        act(c);
+        act(rq);
     }
 }
 
-static void park(struct px_conn *c)
+static void park(struct px_request *rq)
 {
-    struct px *px = c->px;
-    c->parked = true;
-    c->park_next = NULL;
-    *px->parked_tail = c;
-    px->parked_tail = &c->park_next;
+    struct px *px = rq->px;
+    rq->parked = true;
+    rq->park_next = NULL;
+    *px->parked_tail = rq;
+    px->parked_tail = &rq->park_next;
 }
 
 void px_unpark(struct px *px)
 {
     while (px->parked && !px_ledger_busy(px)) {
-        struct px_conn *c = px->parked;
-        px->parked = c->park_next;
+        struct px_request *rq = px->parked;
+        px->parked = rq->park_next;
         if (!px->parked)
             px->parked_tail = &px->parked;
-        c->parked = false;
-        px_judge(c);
+        rq->parked = false;
+        px_judge(rq);
     }
 }
 
-void px_judge(struct px_conn *c)
+void px_unpark_one(struct px_request *rq)
 {
-    struct px_request *rq = &c->rq;
-    c->state = PX_HELD;
-    if (!px_gate_open(c->px)) {
-        px_refuse(c, 503, "gate", "the ledger or the keys process is not available; nothing is forwarded");
+    struct px *px = rq->px;
+    for (struct px_request **at = &px->parked; rq->parked && *at; at = &(*at)->park_next) {
+        if (*at != rq)
+            continue;
+        *at = rq->park_next;
+        if (!*at)
+            px->parked_tail = at;
+        break;
+    }
+    rq->parked = false;
+}
+
+void px_judge(struct px_request *rq)
+{
+    rq->state = PX_HELD;
+    if (!px_gate_open(rq->px)) {
+        px_refuse(rq, 503, "gate",
+                  "the ledger or the keys process is not available; nothing is forwarded");
         return;
     }
-    if (px_ledger_busy(c->px)) {
-        park(c);
+    if (px_ledger_busy(rq->px)) {
+        park(rq);
         return;
     }
-    rq->policy = px_policy_get(c->px, c->run->policy_id);
+    rq->policy = px_policy_get(rq->px, rq->run->policy_id);
     if (!rq->policy) {
-        px_refuse(c, 503, "policy", "no rules are loaded for this run");
+        px_refuse(rq, 503, "policy", "no rules are loaded for this run");
         return;
     }
-    c->run->requests++;
-    give_verdict(c);
-    record_and_act(c);
+    rq->run->requests++;
+    give_verdict(rq);
+    record_and_act(rq);
 }
 
-void px_go(struct px_conn *c)
+void px_go(struct px_request *rq)
 {
-    if (c->rq.kind == PX_HTTP)
-        px_credential(c);
+    if (rq->kind == PX_HTTP)
+        px_credential(rq);
     else
-        px_connect(c);
+        px_connect(rq);
 }

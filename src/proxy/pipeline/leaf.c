@@ -1,5 +1,5 @@
-/* Leaf certificates of a run: made by keys, kept decoded, least recently used out first. Connections
- * that want the same one at the same time ask once. */
+/* Leaf certificates of a run: made by keys, kept decoded, least recently used out first.
+ * Connections that want the same one at the same time ask once. */
 #include <errno.h>
 #include <openssl/x509.h>
 #include <stdlib.h>

@@ -1,14 +1,23 @@
 /* proxy/pipeline/px.h - what the files of the data path share.
  *
- * One process (struct px) has links to its siblings, policies and runs. A run owns its listeners, its
- * synthetic names, its certificates and its agent connections. A connection (struct px_conn) serves one
- * request at a time (struct px_request), or one opaque stream, and every one of them goes through
+ * One process (struct px) has links to its siblings, policies and runs. A run owns its listeners,
+ * its synthetic names, its certificates and its agent connections. A request (struct px_request) is
+ * one exchange of any HTTP version, or one opaque stream, and every one of them goes through
  *
  *   identify (identify.c) -> canonicalise (wire/url.h) -> decide, record, act (decide.c)
  *
- * Everything is single-threaded. A connection that was closed stays valid memory until the loop has
- * run its close callbacks, so that code on the stack may finish; it asks px_conn_closed() after a call
- * that can end the connection.
+ * and, once it is allowed, through flow.c, which knows no version either:
+ *
+ *   agent <-> struct px_front <-> flow.c <-> struct px_back <-> upstream
+ *
+ * A front speaks one version with the agent: it turns what the agent sends into a head, spans of
+ * body and trailers, and writes answers. A back does the same towards the upstream. Heads travel as
+ * struct gvm_http1_head, whatever the version on the wire; the request head that was judged is kept
+ * as text (rq->head) and is what a back sends; trailers are text, whole field lines.
+ *
+ * Everything is single-threaded. A request or connection that was closed stays valid memory until
+ * the loop has run its close callbacks, so that code on the stack may finish; it asks px_closed()
+ * after a call that can end it.
  */
 #ifndef GVM_PROXY_PX_H
 #define GVM_PROXY_PX_H
@@ -25,15 +34,15 @@
 #include "rules/rules.h"
 #include "wire/wire.h"
 
-#define PX_ID_MAX (GVM_MAX_RUN_ID + 22) /* "<run>.<n>" and NUL */
-#define PX_LEAVES 10000u               /* certificates kept per run */
-#define PX_PIPELINED (64u * 1024u)     /* bytes read ahead of the request being served */
-#define PX_IN_MAX (1024u * 1024u)      /* hard bound of what one connection may have unread */
-#define PX_SILENCE_MS 300u             /* no first byte for so long: the server is to speak first */
-#define PX_LINGER_MS 3000u             /* for the last bytes of an answer to leave; what comes is dropped */
-#define PX_EXCERPT_WAIT_MS 300u        /* for body bytes to show to a person */
-#define PX_EXCERPT 1024u
-#define PX_GRANTS 1000u                /* live grants of one run */
+#define PX_ID_MAX          (GVM_MAX_RUN_ID + 22) /* "<run>.<n>" and NUL */
+#define PX_LEAVES          10000u                /* certificates kept per run */
+#define PX_PIPELINED       (64u * 1024u)         /* bytes read ahead of the request being served */
+#define PX_IN_MAX          (1024u * 1024u) /* hard bound of what one connection may have unread */
+#define PX_SILENCE_MS      300u /* no first byte for so long: the server is to speak first */
+#define PX_LINGER_MS       3000u /* for the last bytes of an answer to leave; what comes is dropped */
+#define PX_EXCERPT_WAIT_MS 300u /* for body bytes to show to a person */
+#define PX_EXCERPT         1024u
+#define PX_GRANTS          1000u /* live grants of one run */
 
 struct px;
 struct px_run;
@@ -130,7 +139,7 @@ struct px_run {
     int64_t crowded_ns; /* when too many connections were last recorded */
     uint64_t connections, requests, denied, bytes_out, bytes_in;
     uint64_t queries, fresh_names, queries_refused; /* DNS */
-    uint64_t end_id; /* RUN_END waiting for its answer */
+    uint64_t end_id;                                /* RUN_END waiting for its answer */
 };
 
 /* ---- who a connection is for (identify.c) ---- */
@@ -166,12 +175,12 @@ struct px_refusal {
 
 /* Brings together the address, the server name, Host and an absolute target. `sni` is canonical, ""
  * when there was none. 0, or -EINVAL with *ret_refusal and err set. Pure. */
-int px_identify(const struct px_dest *dest, bool tls, const char *sni, const struct gvm_http1_head *h,
-                struct px_target *ret, struct px_refusal *ret_refusal, struct gvm_err *err)
-    GVM_MUST_CHECK;
+int px_identify(const struct px_dest *dest, bool tls, const char *sni,
+                const struct gvm_http1_head *h, struct px_target *ret,
+                struct px_refusal *ret_refusal, struct gvm_err *err) GVM_MUST_CHECK;
 /* CONNECT's authority: host and port, nothing else. -EXDEV when Host names another. */
-int px_identify_connect(const struct gvm_http1_head *h, struct px_dest *ret, struct gvm_err *err)
-    GVM_MUST_CHECK;
+int px_identify_connect(const struct gvm_http1_head *h, struct px_dest *ret,
+                        struct gvm_err *err) GVM_MUST_CHECK;
 /* The address of a connection to what it stands for in this run. */
 void px_dest_of(const struct gvm_dns_names *names, const struct gvm_ip *ip, uint16_t port,
                 struct px_dest *ret);
@@ -186,54 +195,6 @@ enum px_proto px_classify(struct gvm_str in);
 
 enum px_kind { PX_HTTP = 0, PX_TCP, PX_TLS_OPAQUE };
 
-struct px_request {
-    bool live;    /* decided and recorded; its outcome is owed */
-    enum px_kind kind;
-    char id[PX_ID_MAX];
-    int64_t began_ns;
-    struct px_policy *policy;
-    struct gvm_verdict verdict;
-    enum gvm_decision enforced; /* verdict.decision, or what watch makes of it */
-    /* what is judged and forwarded */
-    char method[GVM_MAX_METHOD + 1];
-    char host[GVM_MAX_HOST + 1];
-    bool is_ip, tls, has_query;
-    struct gvm_ip ip;
-    uint16_t port;
-    struct gvm_buf path, query;
-    struct gvm_buf head;    /* upstream request head without its empty line */
-    unsigned minor;         /* of the agent's HTTP/1 */
-    bool close, expect_continue, websocket;
-    enum gvm_body_kind body;
-    struct gvm_http1_body in_body;
-    bool in_done;           /* the agent's body was read to its end */
-    bool sent_end;          /* and its end was passed on */
-    /* credential */
-    struct gvm_buf cred;    /* "Name: value\r\n"...: secret, wiped */
-    char cred_id[65];
-    /* upstream */
-    struct upstream_ask *ask_up;
-    struct stream *up;
-    bool reused, retried, upgraded;
-    struct gvm_ip up_ip;
-    uint16_t up_port;
-    /* response */
-    struct gvm_buf rin;     /* response head that is not whole yet */
-    bool rhead_done, rchunked, rclean;
-    unsigned status;
-    struct gvm_http1_body out_body;
-    uint64_t bytes_out, bytes_in;
-    /* waiting */
-    uint64_t waiter;        /* px_link_ask id, 0 = none */
-    uint64_t ask;           /* approval, 0 = none */
-    int64_t asked_ns;
-    bool approved;
-    struct gvm_buf grant_key;
-    const char *no; /* why it was not approved */
-};
-
-/* ---- agent connections (conn.c) ---- */
-
 enum px_state {
     PX_CLOSED = 0,
     PX_SNIFF, /* first bytes of a connection or a tunnel */
@@ -245,26 +206,134 @@ enum px_state {
     PX_RELAY, /* bytes both ways */
 };
 
+struct px_request;
+
+/* An answer of our own. */
+struct px_answer {
+    unsigned status;
+    const char *decision; /* NULL: none was taken */
+    struct gvm_str json;
+    struct gvm_str reason; /* the same in words */
+    bool close;            /* what the agent sends after this cannot be trusted to be a request */
+};
+
+/* How a request talks to its agent. Nothing in here calls back. */
+struct px_front {
+    void (*go_on)(
+        struct px_request *rq); /* the body is wanted: tell an agent that expects to be told */
+    void (*pause)(struct px_request *rq); /* no more of the body until resume */
+    void (*resume)(struct px_request *rq);
+    bool (*full)(
+        const struct px_request *rq); /* the agent is behind; px_front_drained() will follow */
+    /* An interim (1xx) or the final head; h->body tells what follows a final one. */
+    void (*head)(struct px_request *rq, const struct gvm_http1_head *h);
+    void (*data)(struct px_request *rq, struct gvm_str span);
+    void (*end)(struct px_request *rq, struct gvm_str trailers); /* the answer is whole */
+    void (*answer)(struct px_request *rq,
+                   const struct px_answer *a); /* instead of head, data and end */
+    /* The outcome is recorded: the connection goes on, or ends with what it has to send
+     * (rq->close). */
+    void (*done)(struct px_request *rq);
+    /* Gives the request up, with what its connection cannot do without it. */
+    void (*close)(struct px_request *rq, uint64_t linger_ms, const char *error);
+    /* Same, so that the agent cannot take what it has for a whole answer. */
+    void (*cut)(struct px_request *rq, const char *error);
+};
+
+/* How a request talks to its upstream. Nothing in here calls back. */
+struct px_back {
+    void (*head)(struct px_request *rq); /* rq->head and rq->cred */
+    void (*data)(struct px_request *rq, struct gvm_str span);
+    void (*end)(struct px_request *rq, struct gvm_str trailers);
+    bool (*full)(
+        const struct px_request *rq); /* the upstream is behind; px_back_drained() will follow */
+    void (*pause)(struct px_request *rq); /* no more of the answer until resume */
+    void (*resume)(struct px_request *rq);
+    /* The request is over. `whole`: both bodies came to their ends, so the connection may serve
+     * again. */
+    void (*release)(struct px_request *rq, bool whole, uint64_t linger_ms);
+};
+
+struct px_request {
+    struct px *px;
+    struct px_run *run;
+    struct px_conn *conn; /* where it came from; HTTP/1: the one it is part of */
+    const struct px_front *front;
+    enum px_state state;
+    uv_timer_t timer;
+    struct px_request *park_next, *unsent_next;
+    bool parked, unsent;
+    /* what is judged and forwarded */
+    struct gvm_buf path, query;
+    struct gvm_buf head; /* upstream request head, as HTTP/1 without its empty line */
+    struct gvm_buf cred; /* "Name: value\r\n"...: secret, wiped */
+    struct gvm_buf
+        held; /* the agent's body as far as it came before there was anybody to pass it to */
+    struct gvm_buf rin; /* HTTP/1: response head that is not whole yet */
+    struct gvm_buf grant_key;
+    struct gvm_buf trailers;     /* of the agent, whole lines */
+    struct gvm_buf out_trailers; /* HTTP/1: of the upstream */
+
+    /* From here on zeroed by px_request_reset(). */
+    bool live; /* decided and recorded; its outcome is owed */
+    enum px_kind kind;
+    char id[PX_ID_MAX];
+    int64_t began_ns;
+    struct px_policy *policy;
+    struct gvm_verdict verdict;
+    enum gvm_decision enforced; /* verdict.decision, or what watch makes of it */
+    char method[GVM_MAX_METHOD + 1];
+    char host[GVM_MAX_HOST + 1];
+    bool is_ip, tls, has_query;
+    struct gvm_ip ip;
+    uint16_t port;
+    unsigned minor; /* of the agent's HTTP/1 */
+    bool close, expect_continue, websocket;
+    enum gvm_body_kind body;
+    struct gvm_http1_body in_body; /* HTTP/1: framing of the agent's body */
+    bool in_done;                  /* the agent's body was read to its end */
+    bool sent_end;                 /* and its end was passed on */
+    char cred_id[65];
+    /* upstream */
+    struct upstream_ask *ask_up;
+    const struct px_back *back;
+    struct stream *up; /* HTTP/1 and opaque */
+    bool up_eof;       /* it will send nothing more */
+    bool reused, retried, upgraded;
+    struct gvm_ip up_ip;
+    uint16_t up_port;
+    /* response */
+    bool rhead_done;
+    bool rchunked; /* HTTP/1: the agent gets chunks */
+    bool rclean;   /* HTTP/1: the upstream connection may be used again after this answer */
+    unsigned status;
+    struct gvm_http1_body out_body; /* HTTP/1: framing of the upstream's body */
+    uint64_t bytes_out, bytes_in;
+    /* waiting */
+    uint64_t waiter; /* px_link_ask id, 0 = none */
+    uint64_t ask;    /* approval, 0 = none */
+    int64_t asked_ns;
+    bool approved;
+    const char *no; /* why it was not approved */
+};
+
+/* ---- agent connections (conn.c) ---- */
+
 struct px_conn {
     struct px_conn *next, **link; /* of the run */
-    struct px_conn *park_next;
-    bool parked;
-    struct px_conn *unsent_next;
-    bool unsent;
     struct px *px;
     struct px_run *run;
     struct stream *agent;
-    enum px_state state;
     struct px_dest dest;
-    bool tunnel;       /* inside CONNECT */
-    bool tls;          /* intercepted */
-    bool agent_eof, agent_paused, up_eof, first_head;
+    bool tunnel; /* inside CONNECT */
+    bool tls;    /* intercepted */
+    bool agent_eof, agent_paused, first_head;
     char sni[GVM_MAX_HOST + 1];
-    struct gvm_buf in; /* bytes read and not yet used */
+    struct gvm_buf in;            /* bytes read and not yet used */
     struct px_leaf_ask *leaf_ask; /* certificate waited for */
     struct px_conn *leaf_next;
-    uv_timer_t timer;
-    struct px_request rq;
+    struct px_request
+        rq; /* of HTTP/1, or the opaque stream; its state and timer are the connection's */
 };
 
 struct px {
@@ -275,12 +344,12 @@ struct px {
     uint32_t nwaiters, free_waiter;
     struct upstreams *upstreams;
     struct gvm_map *policies, *runs;
-    struct gvm_map *asks;      /* ask number -> connection */
+    struct gvm_map *asks; /* ask number -> request */
     uint64_t next_ask;
-    struct px_conn *parked, **parked_tail;
+    struct px_request *parked, **parked_tail;
     struct gvm_buf line, scratch;
-    struct gvm_buf batch;     /* entries nobody waits for, until the loop's turn ends */
-    struct px_conn *unsent;   /* whose decision is among them */
+    struct gvm_buf batch;      /* entries nobody waits for, until the loop's turn ends */
+    struct px_request *unsent; /* whose decision is among them */
     uv_prepare_t turn;
     uv_timer_t batch_timer;
     struct gvm_http1_head head;
@@ -292,12 +361,12 @@ struct px {
 int px_link_open(struct px *px, enum gvm_role role, int fd) GVM_MUST_CHECK;
 void px_link_close(struct px *px, enum gvm_role role);
 /* Sends without waiting for an answer. -EPIPE when there is no link. */
-int px_link_send(struct px *px, enum gvm_role role, enum gvm_msg_type type, uint64_t id, const void *a,
-                 size_t an, const void *b, size_t bn) GVM_MUST_CHECK;
+int px_link_send(struct px *px, enum gvm_role role, enum gvm_msg_type type, uint64_t id,
+                 const void *a, size_t an, const void *b, size_t bn) GVM_MUST_CHECK;
 /* Sends a question; cb gets the answer, later. *ret_waiter for px_link_cancel(). */
 int px_link_ask(struct px *px, enum gvm_role role, enum gvm_msg_type type, const void *a, size_t an,
-                const void *b, size_t bn, px_answer_fn *cb, void *arg, uint64_t *ret_waiter)
-    GVM_MUST_CHECK;
+                const void *b, size_t bn, px_answer_fn *cb, void *arg,
+                uint64_t *ret_waiter) GVM_MUST_CHECK;
 void px_link_cancel(struct px *px, uint64_t *waiter);
 /* May anything new be forwarded? */
 bool px_gate_open(const struct px *px);
@@ -338,16 +407,46 @@ void px_conn_accept(struct px_listener *l);
 void px_conn_close(struct px_conn *c, uint64_t linger_ms, const char *error);
 static inline bool px_conn_closed(const struct px_conn *c)
 {
-    return c->state == PX_CLOSED;
+    return c->rq.state == PX_CLOSED;
 }
-void px_conn_timer(struct px_conn *c, uint64_t ms, uv_timer_cb cb);
-void px_conn_no_timer(struct px_conn *c);
-/* The next request of a connection that stays open. */
-void px_conn_next(struct px_conn *c);
 /* Keeps bytes for later; closes the connection and returns false when there are too many. */
 bool px_conn_keep(struct px_conn *c, const uint8_t *p, size_t n);
 void px_conn_pause(struct px_conn *c);
 void px_conn_resume(struct px_conn *c);
+
+/* request.c: what every request has, whatever its version. */
+/* A zeroed request gets its owners, its buffers and its timer. */
+void px_request_init(struct px_request *rq, struct px_conn *c, const struct px_front *front);
+/* Ready for the next request of the same connection. */
+void px_request_reset(struct px_request *rq);
+/* Stops and cancels all that the request waits for and lets its upstream go; `why` for who is
+ * asked. */
+void px_request_quit(struct px_request *rq, uint64_t linger_ms, const char *why);
+/* Quits and records the outcome owed with `error` (NULL: none). The state is PX_CLOSED afterwards.
+ */
+void px_request_end(struct px_request *rq, uint64_t linger_ms, const char *error);
+/* Frees what it holds, once its timer is closed. */
+void px_request_done(struct px_request *rq);
+static inline bool px_closed(const struct px_request *rq)
+{
+    return rq->state == PX_CLOSED;
+}
+/* One clock per request (and for HTTP/1 its connection); data of the timer: the request. */
+void px_timer(struct px_request *rq, uint64_t ms, uv_timer_cb cb);
+void px_no_timer(struct px_request *rq);
+/* Takes what is judged and forwarded from the head, once its target is known. 0, or -EINVAL with
+ * err set: 400, or 431 with -E2BIG. Views into `h` are not used afterwards. */
+int px_request_take(struct px_request *rq, const struct gvm_http1_head *h,
+                    const struct px_target *t, struct gvm_err *err) GVM_MUST_CHECK;
+/* Upper case into rq->method: what the rules see is what is forwarded. False: too long. */
+bool px_request_method(struct px_request *rq, struct gvm_str method);
+
+/* Shows the agent what was added to its request. */
+static inline bool px_is_trace(const char *method)
+{
+    return strcmp(method, "TRACE") == 0 || strcmp(method, "TRACK") == 0;
+}
+#define PX_NO_TRACE "TRACE shows what was added to a request; it is refused"
 
 /* sniff.c: goes on with what a connection or tunnel is. */
 void px_sniff_start(struct px_conn *c);
@@ -367,84 +466,99 @@ void px_leaves_free(struct px_run *run);
 /* tlsfront.c: the certificate is there (or NULL). */
 void px_tls_leaf(struct px_conn *c, struct px_leaf *leaf);
 
-/* request.c */
-void px_request_read(struct px_conn *c);
-void px_request_reset(struct px_conn *c);
+/* http1/ */
+extern const struct px_front px_http1_front;
+/* The next request of a connection that stays open. */
+void px_http1_next(struct px_conn *c);
+/* A head may be in c->in. */
+void px_http1_read(struct px_conn *c);
+/* More of a body, and what is behind it. */
+void px_http1_body_in(struct px_conn *c, const uint8_t *p, size_t n);
+
+/* http1/back.c: rq->up is a fresh or pooled connection. */
+void px_http1_back(struct px_request *rq);
 
 /* decide.c */
-/* Judges c->rq, records, acts. Every way of a request or an opaque stream outwards begins here. */
-void px_judge(struct px_conn *c);
+/* Judges the request, records, acts. Every way of a request or an opaque stream outwards begins
+ * here. */
+void px_judge(struct px_request *rq);
 /* The first tcp rule for a host and port; false when only the default is left. */
 bool px_tcp_rule(struct px_conn *c, const char *host, uint16_t port, struct gvm_verdict *ret);
-void px_go(struct px_conn *c);          /* allowed and recorded: forward */
+void px_go(struct px_request *rq); /* allowed and recorded: forward */
 void px_unpark(struct px *px);
+/* It is closing: it is not judged any more. */
+void px_unpark_one(struct px_request *rq);
 
 /* approval.c */
-void px_ask(struct px_conn *c);
+void px_ask(struct px_request *rq);
 int px_on_answer(struct px *px, const struct gvm_msg *m);
 void px_asks_lost(struct px *px);
 /* The request is going away while it waits for a person. */
-void px_ask_gone(struct px_conn *c, const char *why);
+void px_ask_gone(struct px_request *rq, const char *why);
 
 /* cred.c */
 /* Fills rq->cred and rq->cred_id, then px_connect(); or refuses. */
-void px_credential(struct px_conn *c);
+void px_credential(struct px_request *rq);
 
-/* forward.c */
-void px_connect(struct px_conn *c);
-/* More of the agent's body. */
-void px_forward_body(struct px_conn *c, const uint8_t *p, size_t n);
-void px_upstream_want(const struct px_conn *c, struct upstream_want *ret);
-void px_upstream_failed(struct px_conn *c, const struct gvm_err *err);
+/* flow.c: an allowed request on its way, and its answer on the way back. */
+void px_connect(struct px_request *rq);
+void px_upstream_want(const struct px_request *rq, struct upstream_want *ret);
+/* From the front, in any state: more of the agent's body; its end. */
+void px_body(struct px_request *rq, struct gvm_str span);
+void px_body_end(struct px_request *rq); /* rq->trailers are there */
+/* The agent's body is not what it was said to be. */
+void px_body_bad(struct px_request *rq, const char *why);
+void px_front_drained(struct px_request *rq);
+/* From the back. Interim heads may come before the final one; 101 never does. */
+void px_reply_head(struct px_request *rq, const struct gvm_http1_head *h);
+void px_reply_data(struct px_request *rq, struct gvm_str span);
+void px_reply_end(struct px_request *rq, struct gvm_str trailers);
+/* The upstream ended before its answer was whole. `untouched`: it said that it did nothing. */
+void px_reply_cut(struct px_request *rq, bool untouched, const char *why);
+void px_back_drained(struct px_request *rq);
 
-/* response.c */
-void px_response_data(void *arg, const uint8_t *p, size_t n);
-void px_response_eof(void *arg);
-void px_response_drain(void *arg);
-void px_response_lost(void *arg, const struct gvm_err *err);
-
-/* relay.c */
-void px_relay_open(struct px_conn *c);
+/* relay.c: HTTP/1 connections only. */
+void px_relay_open(struct px_request *rq);
 /* Both streams are open and their heads exchanged: bytes from now on. */
-void px_relay_start(struct px_conn *c, struct gvm_str from_upstream);
+void px_relay_start(struct px_request *rq, struct gvm_str from_upstream);
 void px_relay_data(struct px_conn *c, const uint8_t *p, size_t n);
 void px_relay_agent_eof(struct px_conn *c);
 
 /* deny.c */
 /* A refusal before anything was decided: http.refused, an answer, the connection closes. */
-void px_refuse(struct px_conn *c, unsigned status, const char *why, const char *reason);
+void px_refuse(struct px_request *rq, unsigned status, const char *why, const char *reason);
 /* Same for an address that may not be reached: why "address" and its class. */
-void px_refuse_address(struct px_conn *c, const char *reason);
+void px_refuse_address(struct px_request *rq, const char *reason);
 /* The decision was Deny (or became it): 403, or the opaque stream is cut. */
-void px_deny(struct px_conn *c, const char *reason);
+void px_deny(struct px_request *rq, const char *reason);
 /* Something on our side or upstream failed: status and reason as JSON, outcome recorded. */
-void px_fail(struct px_conn *c, unsigned status, const char *reason);
+void px_fail(struct px_request *rq, unsigned status, const char *reason);
 
 /* record.c: the entry is built in px->line. */
-void px_record_decision(struct px_conn *c);
-void px_record_outcome(struct px_conn *c, const char *error);
-void px_record_refused(struct px_conn *c, unsigned status, const char *why, const char *reason,
+void px_record_decision(struct px_request *rq);
+void px_record_outcome(struct px_request *rq, const char *error);
+void px_record_refused(struct px_request *rq, unsigned status, const char *why, const char *reason,
                        struct gvm_str raw);
-void px_record_approval(struct px_conn *c, bool allow, const char *who, const char *how,
+void px_record_approval(struct px_request *rq, bool allow, const char *who, const char *how,
                         const char *scope, const char *why);
-void px_record_credential(struct px_conn *c, const char *type);
+void px_record_credential(struct px_request *rq, const char *type);
 /* Sends px->line and asks to be told when it is durable. */
 int px_append(struct px *px, px_answer_fn *cb, void *arg, uint64_t *ret_waiter) GVM_MUST_CHECK;
 /* Sends px->line, a decision that is acted on without waiting: it leaves before anything that was
  * written to a stream since. */
-int px_append_decision(struct px_conn *c) GVM_MUST_CHECK;
+int px_append_decision(struct px_request *rq) GVM_MUST_CHECK;
 /* Sends px->line where a loss changes nothing that is still to be decided. */
 void px_append_quiet(struct px *px);
 /* batch.c: entries that are not waited for travel together. */
 int px_batch_start(struct px *px) GVM_MUST_CHECK;
 int px_batch_add(struct px *px, struct gvm_str line) GVM_MUST_CHECK;
-void px_batch_hold(struct px_conn *c); /* its decision is in the batch */
-void px_batch_forget(struct px_conn *c);
+void px_batch_hold(struct px_request *rq); /* its decision is in the batch */
+void px_batch_forget(struct px_request *rq);
 int px_batch_flush(struct px *px) GVM_MUST_CHECK;
 /* Was this APPENDED a yes? */
 bool px_appended(const struct gvm_msg *m);
 /* Records the outcome owed, once. */
-void px_outcome(struct px_conn *c, const char *error);
+void px_outcome(struct px_request *rq, const char *error);
 
 /* dns_server.c */
 int px_dns_udp_start(struct px_listener *l, struct gvm_err *err) GVM_MUST_CHECK;

@@ -6,13 +6,13 @@
 
 #define RAW_MAX 256u /* bytes kept of what a client sent that could not be read */
 
-static struct gvm_jw begin(struct px_conn *c, const char *kind)
+static struct gvm_jw begin(struct px_request *rq, const char *kind)
 {
     struct gvm_jw w;
-    gvm_buf_reset(&c->px->line);
-    gvm_entry_begin(&w, &c->px->line, kind, c->run->id, c->run->agent);
-    if (c->rq.id[0])
-        gvm_jw_kstrz(&w, "id", c->rq.id);
+    gvm_buf_reset(&rq->px->line);
+    gvm_entry_begin(&w, &rq->px->line, kind, rq->run->id, rq->run->agent);
+    if (rq->id[0])
+        gvm_jw_kstrz(&w, "id", rq->id);
     return w;
 }
 
@@ -42,14 +42,14 @@ int px_append(struct px *px, px_answer_fn *cb, void *arg, uint64_t *ret_waiter)
                        px->line.len, cb, arg, ret_waiter);
 }
 
-int px_append_decision(struct px_conn *c)
+int px_append_decision(struct px_request *rq)
 {
-    struct px *px = c->px;
+    struct px *px = rq->px;
     int r = line_ready(px);
     if (r == 0)
         r = px_batch_add(px, gvm_buf_str(&px->line));
     if (r == 0)
-        px_batch_hold(c);
+        px_batch_hold(rq);
     return r;
 }
 
@@ -80,20 +80,20 @@ static void put_policy(struct gvm_jw *w, const struct px_policy *p)
 
 /* A query may hold secrets: its digest with the run's salt tells equal from different, nothing
  * else. */
-static void put_query(struct gvm_jw *w, const struct px_conn *c)
+static void put_query(struct gvm_jw *w, const struct px_request *rq)
 {
     unsigned char sum[EVP_MAX_MD_SIZE];
     char text[7 + 2 * 32 + 1] = "sha256:";
     unsigned n = 0;
     gvm_jw_key(w, "query");
-    if (!c->rq.has_query) {
+    if (!rq->has_query) {
         gvm_jw_null(w);
         return;
     }
     EVP_MD_CTX *md = EVP_MD_CTX_new();
     bool ok = md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1 &&
-              EVP_DigestUpdate(md, c->run->salt, sizeof c->run->salt) == 1 &&
-              EVP_DigestUpdate(md, gvm_buf_data(&c->rq.query), c->rq.query.len) == 1 &&
+              EVP_DigestUpdate(md, rq->run->salt, sizeof rq->run->salt) == 1 &&
+              EVP_DigestUpdate(md, gvm_buf_data(&rq->query), rq->query.len) == 1 &&
               EVP_DigestFinal_ex(md, sum, &n) == 1;
     EVP_MD_CTX_free(md);
     if (ok && n == 32)
@@ -101,9 +101,8 @@ static void put_query(struct gvm_jw *w, const struct px_conn *c)
     gvm_jw_strz(w, text);
 }
 
-static void put_verdict(struct gvm_jw *w, const struct px_conn *c)
+static void put_verdict(struct gvm_jw *w, const struct px_request *rq)
 {
-    const struct px_request *rq = &c->rq;
     const struct gvm_verdict *v = &rq->verdict;
     gvm_jw_kstrz(w, "decision", gvm_decision_name(v->decision));
     gvm_jw_kstr(w, "rule", v->name);
@@ -112,35 +111,33 @@ static void put_verdict(struct gvm_jw *w, const struct px_conn *c)
         gvm_jw_kint(w, "delay_ms", v->delay_ms);
     if (v->reason.n)
         gvm_jw_kstr(w, "reason", v->reason);
-    if (c->run->watch) {
+    if (rq->run->watch) {
         gvm_jw_kbool(w, "watch", true);
         gvm_jw_kstrz(w, "enforced", gvm_decision_name(rq->enforced));
     }
 }
 
-static void record_http(struct px_conn *c)
+static void record_http(struct px_request *rq)
 {
-    const struct px_request *rq = &c->rq;
-    struct gvm_jw w = begin(c, "http.decision");
+    struct gvm_jw w = begin(rq, "http.decision");
     gvm_jw_kstrz(&w, "method", rq->method);
     gvm_jw_kstrz(&w, "scheme", rq->tls ? "https" : "http");
     gvm_jw_kint(&w, "port", rq->port);
-    put_verdict(&w, c);
+    put_verdict(&w, rq);
     put_policy(&w, rq->policy);
     gvm_entry_private(&w);
     gvm_jw_kstrz(&w, "host", rq->host);
     gvm_jw_kstr(&w, "path", gvm_buf_str(&rq->path));
-    put_query(&w, c);
+    put_query(&w, rq);
     finish(&w);
 }
 
-static void record_tcp(struct px_conn *c)
+static void record_tcp(struct px_request *rq)
 {
-    const struct px_request *rq = &c->rq;
-    struct gvm_jw w = begin(c, "tcp.open");
+    struct gvm_jw w = begin(rq, "tcp.open");
     gvm_jw_kint(&w, "port", rq->port);
     gvm_jw_kstrz(&w, "protocol", rq->kind == PX_TCP ? "tcp" : "tls-opaque");
-    put_verdict(&w, c);
+    put_verdict(&w, rq);
     put_policy(&w, rq->policy);
     gvm_entry_private(&w);
     gvm_jw_kstrz(&w, "name", rq->is_ip ? NULL : rq->host);
@@ -148,23 +145,21 @@ static void record_tcp(struct px_conn *c)
     finish(&w);
 }
 
-void px_record_decision(struct px_conn *c)
+void px_record_decision(struct px_request *rq)
 {
-    struct px_request *rq = &c->rq;
     if (!rq->id[0])
-        (void)snprintf(rq->id, sizeof rq->id, "%s.%llu", c->run->id,
-                       (unsigned long long)++c->run->next_id);
+        (void)snprintf(rq->id, sizeof rq->id, "%s.%llu", rq->run->id,
+                       (unsigned long long)++rq->run->next_id);
     if (rq->kind == PX_HTTP)
-        record_http(c);
+        record_http(rq);
     else
-        record_tcp(c);
+        record_tcp(rq);
 }
 
-void px_record_outcome(struct px_conn *c, const char *error)
+void px_record_outcome(struct px_request *rq, const char *error)
 {
-    const struct px_request *rq = &c->rq;
     char ip[INET6_ADDRSTRLEN], at[INET6_ADDRSTRLEN + 10];
-    struct gvm_jw w = begin(c, rq->kind == PX_HTTP ? "http.outcome" : "tcp.close");
+    struct gvm_jw w = begin(rq, rq->kind == PX_HTTP ? "http.outcome" : "tcp.close");
     if (rq->kind == PX_HTTP)
         gvm_jw_kint(&w, "status", rq->status);
     gvm_jw_kint(&w, "bytes_out", (int64_t)rq->bytes_out);
@@ -184,16 +179,15 @@ void px_record_outcome(struct px_conn *c, const char *error)
     finish(&w);
 }
 
-void px_outcome(struct px_conn *c, const char *error)
+void px_outcome(struct px_request *rq, const char *error)
 {
-    struct px_request *rq = &c->rq;
     if (!rq->live)
         return;
     rq->live = false;
-    c->run->bytes_out += rq->bytes_out;
-    c->run->bytes_in += rq->bytes_in;
-    px_record_outcome(c, error);
-    px_append_quiet(c->px);
+    rq->run->bytes_out += rq->bytes_out;
+    rq->run->bytes_in += rq->bytes_in;
+    px_record_outcome(rq, error);
+    px_append_quiet(rq->px);
 }
 
 /* The first line at most, and no query: fields and queries may hold secrets. */
@@ -205,20 +199,21 @@ static struct gvm_str first_words(struct gvm_str raw)
     return (struct gvm_str){raw.p, n};
 }
 
-void px_record_refused(struct px_conn *c, unsigned status, const char *why, const char *reason,
+void px_record_refused(struct px_request *rq, unsigned status, const char *why, const char *reason,
                        struct gvm_str raw)
 {
-    struct px_request *rq = &c->rq;
     if (!rq->id[0])
-        (void)snprintf(rq->id, sizeof rq->id, "%s.%llu", c->run->id,
-                       (unsigned long long)++c->run->next_id);
-    struct gvm_jw w = begin(c, "http.refused");
+        (void)snprintf(rq->id, sizeof rq->id, "%s.%llu", rq->run->id,
+                       (unsigned long long)++rq->run->next_id);
+    struct gvm_jw w = begin(rq, "http.refused");
     gvm_jw_kstrz(&w, "why", why);
     gvm_jw_kint(&w, "status", status);
     if (reason)
         gvm_jw_kstrz(&w, "reason", reason);
     gvm_entry_private(&w);
-    const char *host = rq->host[0] ? rq->host : c->dest.host[0] ? c->dest.host : c->sni;
+    const char *host = rq->host[0]              ? rq->host
+                       : rq->conn->dest.host[0] ? rq->conn->dest.host
+                                                : rq->conn->sni;
     if (host[0])
         gvm_jw_kstrz(&w, "host", host);
     raw = first_words(raw);
@@ -229,14 +224,13 @@ void px_record_refused(struct px_conn *c, unsigned status, const char *why, cons
         gvm_jw_object_end(&w);
     }
     finish(&w);
-    px_append_quiet(c->px);
+    px_append_quiet(rq->px);
 }
 
-void px_record_approval(struct px_conn *c, bool allow, const char *who, const char *how,
+void px_record_approval(struct px_request *rq, bool allow, const char *who, const char *how,
                         const char *scope, const char *why)
 {
-    const struct px_request *rq = &c->rq;
-    struct gvm_jw w = begin(c, "approval");
+    struct gvm_jw w = begin(rq, "approval");
     gvm_jw_kint(&w, "ask", (int64_t)rq->ask);
     gvm_jw_kbool(&w, "allow", allow);
     gvm_jw_kstrz(&w, "who", who);
@@ -249,11 +243,11 @@ void px_record_approval(struct px_conn *c, bool allow, const char *who, const ch
     finish(&w);
 }
 
-void px_record_credential(struct px_conn *c, const char *type)
+void px_record_credential(struct px_request *rq, const char *type)
 {
-    struct gvm_jw w = begin(c, "credential.use");
+    struct gvm_jw w = begin(rq, "credential.use");
     gvm_jw_kstrz(&w, "type", type);
     gvm_entry_private(&w);
-    gvm_jw_kstrz(&w, "host", c->rq.host);
+    gvm_jw_kstrz(&w, "host", rq->host);
     finish(&w);
 }

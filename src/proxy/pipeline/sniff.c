@@ -8,9 +8,9 @@
 static void opaque(struct px_conn *c)
 {
     struct px_request *rq = &c->rq;
-    px_conn_no_timer(c);
+    px_no_timer(&c->rq);
     if (c->dest.kind == PX_DEST_ANY || c->dest.kind == PX_DEST_UNKNOWN) {
-        px_refuse(c, 0, "opaque", "neither HTTP nor TLS, and nothing names its destination");
+        px_refuse(&c->rq, 0, "opaque", "neither HTTP nor TLS, and nothing names its destination");
         return;
     }
     rq->kind = PX_TCP;
@@ -19,19 +19,19 @@ static void opaque(struct px_conn *c)
     rq->is_ip = c->dest.kind == PX_DEST_IP;
     rq->ip = c->dest.ip;
     memcpy(rq->host, c->dest.host, sizeof rq->host);
-    px_judge(c);
+    px_judge(&c->rq);
 }
 
 static void on_silence(uv_timer_t *t)
 {
-    opaque(t->data);
+    opaque(((struct px_request *)t->data)->conn);
 }
 
 static void on_head_timeout(uv_timer_t *t)
 {
-    struct px_conn *c = t->data;
+    struct px_conn *c = ((struct px_request *)t->data)->conn;
     if (c->in.len)
-        px_refuse(c, 0, "timeout", "the first bytes did not come to an end in time");
+        px_refuse(&c->rq, 0, "timeout", "the first bytes did not come to an end in time");
     else
         px_conn_close(c, 0, NULL);
 }
@@ -45,7 +45,7 @@ static bool server_may_speak_first(const struct px_conn *c)
 
 void px_sniff_start(struct px_conn *c)
 {
-    c->state = PX_SNIFF;
+    c->rq.state = PX_SNIFF;
     struct gvm_verdict v;
     bool named = c->dest.kind == PX_DEST_NAME || c->dest.kind == PX_DEST_IP;
     if (named && px_tcp_rule(c, c->dest.host, c->dest.port, &v) && v.decision != GVM_DENY) {
@@ -53,9 +53,9 @@ void px_sniff_start(struct px_conn *c)
         return;
     }
     if (server_may_speak_first(c))
-        px_conn_timer(c, PX_SILENCE_MS, on_silence);
+        px_timer(&c->rq, PX_SILENCE_MS, on_silence);
     else
-        px_conn_timer(c, px_timeouts(c->run)->head, on_head_timeout);
+        px_timer(&c->rq, px_timeouts(c->run)->head, on_head_timeout);
     px_conn_resume(c);
     if (c->in.len)
         px_sniff(c);
@@ -65,20 +65,20 @@ void px_sniff(struct px_conn *c)
 {
     switch (px_classify(gvm_buf_str(&c->in))) {
     case PX_PROTO_MORE:
-        px_conn_timer(c, px_timeouts(c->run)->head, on_head_timeout);
+        px_timer(&c->rq, px_timeouts(c->run)->head, on_head_timeout);
         return;
     case PX_PROTO_TLS:
-        c->state = PX_HELLO;
-        px_conn_timer(c, px_timeouts(c->run)->tls, on_head_timeout);
+        c->rq.state = PX_HELLO;
+        px_timer(&c->rq, px_timeouts(c->run)->tls, on_head_timeout);
         px_hello(c);
         return;
     case PX_PROTO_HTTP1:
-        c->state = PX_HEAD;
+        c->rq.state = PX_HEAD;
         c->first_head = true;
-        px_request_read(c);
+        px_http1_read(c);
         return;
     case PX_PROTO_H2:
-        px_refuse(c, 505, "http2", "HTTP/2 with prior knowledge is not spoken here");
+        px_refuse(&c->rq, 505, "http2", "HTTP/2 with prior knowledge is not spoken here");
         return;
     case PX_PROTO_OPAQUE:
         opaque(c);

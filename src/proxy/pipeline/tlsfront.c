@@ -1,7 +1,7 @@
 /* TLS towards the agent. The ClientHello is read before anything is answered: its server name must
- * agree with the address, decides whether the connection stays opaque (a rule says so), and picks the
- * certificate. A server name that disagrees is still answered with a handshake, so that the agent gets
- * to read the 421 that its request receives; nothing goes upstream for it. */
+ * agree with the address, decides whether the connection stays opaque (a rule says so), and picks
+ * the certificate. A server name that disagrees is still answered with a handshake, so that the
+ * agent gets to read the 421 that its request receives; nothing goes upstream for it. */
 #include <errno.h>
 
 #include "proxy/pipeline/px.h"
@@ -40,31 +40,31 @@ static void on_handshake(void *arg, const struct gvm_err *err)
     struct px_conn *c = arg;
     if (err) {
         c->agent = NULL; /* the stream ended itself */
-        px_record_refused(c, 0, "tls", err->text, (struct gvm_str){0});
+        px_record_refused(&c->rq, 0, "tls", err->text, (struct gvm_str){0});
         px_conn_close(c, 0, NULL);
         return;
     }
     c->tls = true;
-    px_conn_next(c);
+    px_http1_next(c);
 }
 
 void px_tls_leaf(struct px_conn *c, struct px_leaf *leaf)
 {
     struct gvm_err err = {0};
     if (!leaf) {
-        px_refuse(c, 0, "certificate", "no certificate could be made");
+        px_refuse(&c->rq, 0, "certificate", "no certificate could be made");
         return;
     }
     SSL *ssl = SSL_new(c->run->tls);
     if (!ssl || SSL_use_cert_and_key(ssl, leaf->cert, leaf->key, NULL, 1) != 1) {
         SSL_free(ssl);
-        px_refuse(c, 0, "certificate", "the certificate could not be used");
+        px_refuse(&c->rq, 0, "certificate", "the certificate could not be used");
         return;
     }
     int r = stream_start_tls(c->agent, ssl, true, gvm_buf_str(&c->in), px_timeouts(c->run)->tls,
                              on_handshake, c, &err);
     if (r < 0) {
-        px_refuse(c, 0, "tls", err.text);
+        px_refuse(&c->rq, 0, "tls", err.text);
         return;
     }
     gvm_buf_reset(&c->in);
@@ -90,7 +90,8 @@ static int take_sni(struct px_conn *c, const struct gvm_tls_hello *hello, struct
     return 0;
 }
 
-/* What the connection is for, as far as it can be told before a request; NULL when nothing tells. */
+/* What the connection is for, as far as it can be told before a request; NULL when nothing tells.
+ */
 static const char *host_of(const struct px_conn *c)
 {
     if (c->dest.kind == PX_DEST_NAME)
@@ -109,15 +110,20 @@ static bool names_disagree(const struct px_conn *c)
     return c->dest.kind == PX_DEST_IP && gvm_ip_class(&c->dest.ip) != GVM_IP_PUBLIC;
 }
 
-/* Sets c->rq for a tunnel when a rule or the command line says that this host is not intercepted. */
+/* Sets c->rq for a tunnel when a rule or the command line says that this host is not intercepted.
+ */
 static bool stays_opaque(struct px_conn *c, const char *host)
 {
     struct px_policy *p = px_policy_get(c->px, c->run->policy_id);
     if (!p)
         return false;
     struct gvm_verdict v;
-    struct gvm_facts f = {.protocol = GVM_PROTO_HTTP, .host = gvm_str(host), .port = c->dest.port,
-                          .tls = true, .agent = gvm_str(c->run->agent), .now_ns = gvm_now_ns()};
+    struct gvm_facts f = {.protocol = GVM_PROTO_HTTP,
+                          .host = gvm_str(host),
+                          .port = c->dest.port,
+                          .tls = true,
+                          .agent = gvm_str(c->run->agent),
+                          .now_ns = gvm_now_ns()};
     bool yes = gvm_rules_opaque(p->rules, &f, &v) || px_run_no_intercept(c->run, host);
     px_policy_unref(p);
     return yes;
@@ -127,7 +133,8 @@ static void begin_opaque(struct px_conn *c, const char *host)
 {
     struct px_request *rq = &c->rq;
     if (names_disagree(c)) {
-        px_refuse(c, 0, "server name mismatch", "the server name is not the host of the connection");
+        px_refuse(&c->rq, 0, "server name mismatch",
+                  "the server name is not the host of the connection");
         return;
     }
     rq->kind = PX_TLS_OPAQUE;
@@ -136,18 +143,18 @@ static void begin_opaque(struct px_conn *c, const char *host)
     rq->is_ip = c->dest.kind == PX_DEST_IP && !c->sni[0];
     rq->ip = c->dest.ip;
     memcpy(rq->host, host, strnlen(host, GVM_MAX_HOST) + 1);
-    px_judge(c);
+    px_judge(&c->rq);
 }
 
 static void begin_intercept(struct px_conn *c)
 {
     const char *host = c->sni[0] ? c->sni : host_of(c);
-    c->state = PX_SHAKE;
+    c->rq.state = PX_SHAKE;
     struct px_leaf *leaf = px_leaf_find(c->run, host);
     if (leaf)
         px_tls_leaf(c, leaf);
     else if (px_leaf_ask(c, host) < 0)
-        px_refuse(c, 0, "certificate", "the keys process is not there");
+        px_refuse(&c->rq, 0, "certificate", "the keys process is not there");
 }
 
 void px_hello(struct px_conn *c)
@@ -159,17 +166,17 @@ void px_hello(struct px_conn *c)
     int r = gvm_tls_hello_parse(gvm_buf_str(&c->in), &scratch, &hello, &err);
     if (r == 0)
         return; /* the timer goes on */
-    px_conn_no_timer(c);
+    px_no_timer(&c->rq);
     px_conn_pause(c);
     if (r < 0 || take_sni(c, &hello, &err) < 0) {
-        px_refuse(c, 0, r < 0 ? "malformed hello" : "server name", err.text);
+        px_refuse(&c->rq, 0, r < 0 ? "malformed hello" : "server name", err.text);
         return;
     }
     const char *host = host_of(c);
     if (!host || c->dest.kind == PX_DEST_ANY)
-        px_refuse(c, 0, "no host", "TLS to an address that stands for no host");
+        px_refuse(&c->rq, 0, "no host", "TLS to an address that stands for no host");
     else if (c->tls)
-        px_refuse(c, 0, "tls in tls", "TLS inside an intercepted connection");
+        px_refuse(&c->rq, 0, "tls in tls", "TLS inside an intercepted connection");
     else if (stays_opaque(c, host))
         begin_opaque(c, host);
     else

@@ -211,9 +211,34 @@ static void test_length_and_close(void **state)
     assert_false(b.done);
 }
 
+static void test_trailers_are_kept(void **state)
+{
+    (void)state;
+    static const char text[] = "3\r\nabc\r\n0\r\nX-A: 1\r\nX-B:\r\n\r\nnext";
+    for (size_t step = 1; step < sizeof text; step++) {
+        struct gvm_http1_body b;
+        struct gvm_buf kept;
+        gvm_buf_init(&kept, GVM_MAX_TRAILERS);
+        gvm_http1_body_init(&b, GVM_BODY_CHUNKED, 0);
+        b.trailers = &kept;
+        size_t at = 0;
+        int r = 0;
+        while (r == 0 && at < sizeof text - 1) {
+            size_t n = sizeof text - 1 - at < step ? sizeof text - 1 - at : step;
+            struct gvm_str in = {text + at, n}, span;
+            r = gvm_http1_body_feed(&b, &in, &span, NULL);
+            at += n - in.n;
+        }
+        assert_int_equal(r, 1);
+        assert_string_equal(gvm_buf_cstr(&kept), "X-A: 1\r\nX-B:\r\n");
+        gvm_buf_done(&kept);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_trailers_are_kept),
         cmocka_unit_test(test_chunked),
         cmocka_unit_test(test_line_limits),
         cmocka_unit_test(test_length_and_close),
