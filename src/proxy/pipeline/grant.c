@@ -1,4 +1,5 @@
-/* Grants: a person said yes for the run, or for some minutes, to exactly this rule, method and URL. */
+/* Grants: a person said yes for the run, or for some minutes, to exactly this rule, method and URL.
+ */
 #include <stdlib.h>
 
 #include "proxy/pipeline/px.h"

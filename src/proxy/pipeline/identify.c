@@ -1,14 +1,14 @@
-/* Who is this for? Four things may name a host: the address that was dialled, the server name of the
- * ClientHello, the Host field and an absolute target. All that are there must name the same host, or
- * the request is answered 421 and goes nowhere.
+/* Who is this for? Four things may name a host: the address that was dialled, the server name of
+ * the ClientHello, the Host field and an absolute target. All that are there must name the same
+ * host, or the request is answered 421 and goes nowhere.
  *
  *   address           SNI           Host / absolute      what it is for
  *   a name's own      the same      the same or absent   the name
- *   an IP, public     a name        the same             the name (dialled by our own resolver's answer)
- *   an IP             -             the IP, or a name    the IP; in clear text and public: the name
- *   an IP, not public anything that is not that IP       421
- *   nobody's          a name        the same             the name
- *   our own           -             absolute target      the target's authority; Host must be the same
+ *   an IP, public     a name        the same             the name (dialled by our own resolver's
+ * answer) an IP             -             the IP, or a name    the IP; in clear text and public:
+ * the name an IP, not public anything that is not that IP       421 nobody's          a name the
+ * same             the name our own           -             absolute target      the target's
+ * authority; Host must be the same
  *
  * A port given by Host or the target must be the port dialled. */
 #include <errno.h>
@@ -63,7 +63,8 @@ int px_identify_connect(const struct gvm_http1_head *h, struct px_dest *ret, str
             return -EXDEV;
         }
     }
-    *ret = (struct px_dest){.kind = a.is_ip ? PX_DEST_IP : PX_DEST_NAME, .ip = a.ip, .port = a.port};
+    *ret =
+        (struct px_dest){.kind = a.is_ip ? PX_DEST_IP : PX_DEST_NAME, .ip = a.ip, .port = a.port};
     memcpy(ret->host, a.host, sizeof ret->host);
     return 0;
 }
@@ -103,7 +104,8 @@ static int name_of_connection(const struct px_dest *d, const char *sni, const ch
     if (d->kind == PX_DEST_NAME) {
         *ret = d->host;
         if (sni[0] && strcmp(sni, d->host) != 0) {
-            gvm_err_set(err, EINVAL, "the connection is to %s, its server name says %s", d->host, sni);
+            gvm_err_set(err, EINVAL, "the connection is to %s, its server name says %s", d->host,
+                        sni);
             return no(f, 421, "server name mismatch");
         }
     }
@@ -131,8 +133,8 @@ static int agrees(const struct gvm_authority *a, const char *what, const char *h
 }
 
 /* The host of a connection that does not tell by itself. */
-static int name_by_request(const struct px_dest *d, bool tls, const struct claims *c, const char **ret,
-                           struct px_refusal *f, struct gvm_err *err)
+static int name_by_request(const struct px_dest *d, bool tls, const struct claims *c,
+                           const char **ret, struct px_refusal *f, struct gvm_err *err)
 {
     const struct gvm_authority *a = c->has_absolute ? &c->absolute : c->has_host ? &c->host : NULL;
     if (d->kind == PX_DEST_IP && (tls || !a || a->is_ip)) {
@@ -152,7 +154,8 @@ static int by_target(const struct claims *c, bool tls, struct px_target *t, stru
                      struct gvm_err *err)
 {
     if (tls || !c->has_absolute) {
-        gvm_err_set(err, EINVAL, "this address takes proxy requests only: CONNECT or an absolute URL");
+        gvm_err_set(err, EINVAL,
+                    "this address takes proxy requests only: CONNECT or an absolute URL");
         return no(f, 421, "no host");
     }
     t->tls = c->absolute_tls;
@@ -201,8 +204,9 @@ static int by_connection(const struct px_dest *d, bool tls, const char *sni, con
     return 0;
 }
 
-int px_identify(const struct px_dest *dest, bool tls, const char *sni, const struct gvm_http1_head *h,
-                struct px_target *ret, struct px_refusal *ret_refusal, struct gvm_err *err)
+int px_identify(const struct px_dest *dest, bool tls, const char *sni,
+                const struct gvm_http1_head *h, struct px_target *ret,
+                struct px_refusal *ret_refusal, struct gvm_err *err)
 {
     struct claims c = {0};
     struct px_target t = {0};

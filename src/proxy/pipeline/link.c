@@ -1,15 +1,15 @@
 /* Channels to our siblings, on the loop, and the questions that wait for an answer.
  *
  * A question's id holds its slot in px->waiters and that slot's generation, so that an answer to a
- * cancelled question finds nobody. A link that is replaced or lost answers all of its questions with
- * NULL: whoever asked then denies. */
+ * cancelled question finds nobody. A link that is replaced or lost answers all of its questions
+ * with NULL: whoever asked then denies. */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "proxy/pipeline/px.h"
 
-#define LINK_QUEUE (16u << 20) /* bytes that may wait for a sibling */
-#define LINK_BURST 64          /* frames taken from one link before others have a turn */
+#define LINK_QUEUE  (16u << 20) /* bytes that may wait for a sibling */
+#define LINK_BURST  64          /* frames taken from one link before others have a turn */
 #define WAITERS_MAX 65536u
 
 static void free_link(uv_handle_t *h)
@@ -175,8 +175,8 @@ static void on_poll(uv_poll_t *handle, int status, int events)
         px_unpark(px);
 }
 
-int px_link_send(struct px *px, enum gvm_role role, enum gvm_msg_type type, uint64_t id, const void *a,
-                 size_t an, const void *b, size_t bn)
+int px_link_send(struct px *px, enum gvm_role role, enum gvm_msg_type type, uint64_t id,
+                 const void *a, size_t an, const void *b, size_t bn)
 {
     struct px_link *l = px->links[role];
     if (!l)

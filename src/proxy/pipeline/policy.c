@@ -1,13 +1,13 @@
-/* Policies: the text the parent sent, compiled. A new text under a known id replaces the old one for
- * all runs at once; requests that are under way keep the one they were judged by. */
+/* Policies: the text the parent sent, compiled. A new text under a known id replaces the old one
+ * for all runs at once; requests that are under way keep the one they were judged by. */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "proxy/pipeline/px.h"
 
 #define POLICY_TEXT_MAX (4u * GVM_MAX_CONFIG)
-#define POLICIES_MAX 1024u
-#define NO_CRED_MAX 4096u
+#define POLICIES_MAX    1024u
+#define NO_CRED_MAX     4096u
 
 static struct gvm_str key_of(const uint32_t *id)
 {

@@ -1,17 +1,17 @@
 /* Runs: registered by control with the listeners of their sandbox, ended by it with what they did.
  *
  * A run that is registered again (the launcher came back, a setting changed) keeps its names, its
- * certificates and its connections; its listeners are replaced. The memory goes when the table, every
- * listener and every connection have let go of it. */
+ * certificates and its connections; its listeners are replaced. The memory goes when the table,
+ * every listener and every connection have let go of it. */
 #include <errno.h>
 #include <openssl/rand.h>
 #include <stdlib.h>
 
 #include "proxy/pipeline/px.h"
 
-#define BACKLOG 1024
+#define BACKLOG          1024
 #define NO_INTERCEPT_MAX 1000u
-#define JSON_MAX (1024u * 1024u)
+#define JSON_MAX         (1024u * 1024u)
 
 /* ---- listeners ---- */
 
@@ -73,14 +73,16 @@ static int open_listener(struct px_listener *l, int *fd, struct gvm_err *err)
     return r < 0 ? gvm_err_sys(err, -r, "cannot listen") : 0;
 }
 
-static int add_listener(struct px_run *run, enum px_listener_kind kind, int *fd, struct gvm_err *err)
+static int add_listener(struct px_run *run, enum px_listener_kind kind, int *fd,
+                        struct gvm_err *err)
 {
     struct px_listener *l = gvm_calloc(1, sizeof *l);
     if (!l)
         return gvm_err_set(err, ENOMEM, "out of memory");
     l->run = run;
     l->kind = kind;
-    int r = is_udp(kind) ? uv_udp_init(&run->px->loop, &l->uv.udp) : uv_tcp_init(&run->px->loop, &l->uv.tcp);
+    int r = is_udp(kind) ? uv_udp_init(&run->px->loop, &l->uv.udp)
+                         : uv_tcp_init(&run->px->loop, &l->uv.tcp);
     if (r < 0) {
         free(l);
         return gvm_err_sys(err, -r, "cannot make a listener");
@@ -285,8 +287,8 @@ static void send_stats(struct px_run *run)
     gvm_jw_kint(&w, "bytes_out", (int64_t)run->bytes_out);
     gvm_jw_kint(&w, "bytes_in", (int64_t)run->bytes_in);
     gvm_jw_object_end(&w);
-    if (px_link_send(run->px, GVM_ROLE_CONTROL, GVM_MSG_RUN_STATS, run->end_id, gvm_buf_data(out), out->len,
-                     NULL, 0) < 0)
+    if (px_link_send(run->px, GVM_ROLE_CONTROL, GVM_MSG_RUN_STATS, run->end_id, gvm_buf_data(out),
+                     out->len, NULL, 0) < 0)
         gvm_log(GVM_LOG_WARN, "control could not be told that run %s ended", run->id);
 }
 
@@ -297,8 +299,8 @@ static void on_drained(void *arg, const struct gvm_msg *m)
     px_run_unref(run);
 }
 
-/* The last entry of a run is how often DNS was asked. Entries are made durable in the order they are
- * sent: when this one is, all are. */
+/* The last entry of a run is how often DNS was asked. Entries are made durable in the order they
+ * are sent: when this one is, all are. */
 static void finish(struct px_run *run)
 {
     uint64_t waiter;
