@@ -25,7 +25,8 @@ def call(method, url, body=None):
 
 def attempt(what, action):
     try:
-        print(f"  agent: {what} -> got {action()!r}")
+        got = action()
+        print(f"  agent: {what} -> " + ("done" if got is None else f"got {got!r}"))
     except OSError as error:
         print(f"  agent: {what} -> {error.strerror or error}")
 

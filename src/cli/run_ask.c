@@ -14,6 +14,7 @@
 static char ask_about(const char *host)
 {
     char line[64];
+    cli_fresh_line();
     fputs("gvm: ", stderr);
     cli_print_safe(stderr, gvm_str(host));
     fputs(": [a]llow, [d]eny, or leave it? ", stderr);

@@ -16,6 +16,7 @@ struct run_tty {
     int master;
     int out; /* where the agent's output goes */
     bool raw, input_ended;
+    bool mid_line; /* the agent's last output ended no line */
     struct termios found;
     char pending[4096]; /* typed, not yet taken by the agent's terminal */
     size_t n;
@@ -58,6 +59,7 @@ struct run_tty *run_tty_open(struct run *r)
         t->raw = tcsetattr(0, TCSADRAIN, &raw) == 0;
         t->input_ended = !t->raw;
     }
+    cli_terminal(t->raw, false);
     return t;
 }
 
@@ -101,6 +103,8 @@ void run_tty_output(struct run_tty *t)
         ssize_t n = read(t->master, text, sizeof(text));
         if (n <= 0 || gvm_write_all(t->out, text, (size_t)n) < 0)
             return;
+        t->mid_line = text[n - 1] != '\n';
+        cli_terminal(t->raw, t->mid_line);
     }
 }
 
@@ -119,7 +123,9 @@ void run_tty_close(struct run_tty *t)
     struct pollfd p = {.fd = t->master, .events = POLLIN};
     while (poll(&p, 1, 0) > 0 && (p.revents & POLLIN))
         run_tty_output(t);
-    if (t->raw && tcsetattr(0, TCSADRAIN, &t->found) < 0)
+    bool raw = t->raw && tcsetattr(0, TCSADRAIN, &t->found) < 0;
+    cli_terminal(raw, t->mid_line);
+    if (raw)
         cli_say("cannot restore the terminal (try: stty sane)");
     free(t);
 }

@@ -132,6 +132,7 @@ static bool count(struct run *r, const struct gvm_json *e)
 static void write_lines(const struct run *r, const char *text, size_t n)
 {
     bool raw = r->termios && isatty(2);
+    cli_fresh_line();
     for (size_t i = 0; i < n; i++) {
         if (text[i] == '\n' && raw)
             fputc('\r', stderr);
@@ -253,6 +254,7 @@ static void put_tags(const struct tag *list, const char *before)
 void run_watch_summary(struct run *r)
 {
     const struct run_watch *w = r->watch;
+    cli_fresh_line();
     fprintf(stderr, "\nrun %s: %u call%s to %u host%s, %u refused, %u name%s asked\n", r->id,
             w->calls, w->calls == 1 ? "" : "s", w->nhosts, w->nhosts == 1 ? "" : "s", w->refused,
             w->names, w->names == 1 ? "" : "s");

@@ -47,6 +47,24 @@ int cli_bad_option(const char *verb, char **argv)
     return cli_usage(verb, "option '%s' is unknown or needs a value", word ? word : "?");
 }
 
+/* The person's terminal, as the agent's output left it. */
+static struct {
+    bool raw, mid_line;
+} terminal;
+
+void cli_terminal(bool raw, bool mid_line)
+{
+    terminal.raw = raw;
+    terminal.mid_line = mid_line;
+}
+
+void cli_fresh_line(void)
+{
+    if (terminal.mid_line)
+        fputs(terminal.raw ? "\r\n" : "\n", stderr);
+    terminal.mid_line = false;
+}
+
 void cli_say(const char *fmt, ...)
 {
     char text[1024];
@@ -55,9 +73,10 @@ void cli_say(const char *fmt, ...)
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
     fflush(stdout);
+    cli_fresh_line();
     fputs("gvm: ", stderr);
     cli_print_safe(stderr, gvm_str(text));
-    fputc('\n', stderr);
+    fputs(terminal.raw ? "\r\n" : "\n", stderr);
 }
 
 bool cli_color(int fd)
