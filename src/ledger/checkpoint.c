@@ -1,9 +1,9 @@
 /* checkpoint.c - the signed head on disk: a C2SP tlog-checkpoint in ledger/checkpoint.
  *
- * The signature comes from the keys process. Replacing the file is a rename; it is synced only now and
- * then, because after a power cut an older head is as good: the entries behind it are durable and get
- * signed again. A file system that does not order data before renames can leave the file empty or zero;
- * that is a lost head, anything else that does not parse is damage.
+ * The signature comes from the keys process. Replacing the file is a rename; it is synced only now
+ * and then, because after a power cut an older head is as good: the entries behind it are durable
+ * and get signed again. A file system that does not order data before renames can leave the file
+ * empty or zero; that is a lost head, anything else that does not parse is damage.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -42,8 +42,9 @@ int ledger_checkpoint_load(struct ledger_writer *w, struct gvm_checkpoint *ret, 
     if (!lost) {
         int r = gvm_checkpoint_parse((struct gvm_str){(char *)note, (size_t)n}, &cp, err);
         if (r < 0)
-            return gvm_err_wrap(err, r, "ledger: checkpoint is damaged, and no head may be signed "
-                                        "without knowing the last one");
+            return gvm_err_wrap(err, r,
+                                "ledger: checkpoint is damaged, and no head may be signed "
+                                "without knowing the last one");
     }
     *ret = cp;
     *ret_lost = lost;
@@ -71,8 +72,8 @@ int ledger_writer_publish(struct ledger_writer *w, const struct gvm_m_sign *aske
     memcpy(blob + 4, sig->signature, 64);
     gvm_b64(b64, blob, sizeof blob);
     gvm_b64(root, asked->root, HASH);
-    int n = snprintf(note, sizeof note, "%s\n%" PRIu64 "\n%s\n\n\u2014 %s %s\n", w->origin, asked->size,
-                     root, w->origin, b64);
+    int n = snprintf(note, sizeof note, "%s\n%" PRIu64 "\n%s\n\n\u2014 %s %s\n", w->origin,
+                     asked->size, root, w->origin, b64);
     if (n < 0 || (size_t)n >= sizeof note)
         return gvm_err_set(err, ENAMETOOLONG, "ledger: the log's name is too long");
     int r = ledger_writer_tiles(w);
@@ -83,5 +84,23 @@ int ledger_writer_publish(struct ledger_writer *w, const struct gvm_m_sign *aske
     memcpy(w->head.origin, w->origin, sizeof w->head.origin);
     w->head.size = asked->size;
     memcpy(w->head.root, asked->root, HASH);
+    if (sync)
+        w->head_durable = asked->size;
     return 0;
+}
+
+int ledger_checkpoint_sync(struct ledger_writer *w)
+{
+    if (!w->head.origin[0] || w->head_durable == w->head.size)
+        return 0;
+    int fd = w->ops->open(w->ops->arg, w->dirfd, "checkpoint", O_WRONLY, 0);
+    if (fd < 0)
+        return fd;
+    int r = w->ops->datasync(w->ops->arg, fd);
+    w->ops->close(w->ops->arg, fd);
+    if (!r)
+        r = ledger_sync_dir(w->ops, w->dirfd, ".");
+    if (!r)
+        w->head_durable = w->head.size;
+    return r;
 }

@@ -1,8 +1,8 @@
 /* entry.c - how every producer builds an entry, and what the writer accepts as one.
  *
- * An entry is one JSON object on one line, and begins with the members v, t and kind in this order, so
- * that the writer can tell the kind of an entry without parsing the rest. What an agent or a person chose
- * (names, paths, commands) comes last, behind gvm_entry_private().
+ * An entry is one JSON object on one line, and begins with the members v, t and kind in this order,
+ * so that the writer can tell the kind of an entry without parsing the rest. What an agent or a
+ * person chose (names, paths, commands) comes last, behind gvm_entry_private().
  */
 #include <assert.h>
 #include <errno.h>
@@ -25,7 +25,8 @@ void gvm_entry_begin(struct gvm_jw *w, struct gvm_buf *out, const char *kind, co
         gvm_jw_kstrz(w, "agent", agent);
 }
 
-/* Salt and commitment are filled in by the ledger process: who writes an entry has no say in them. */
+/* Salt and commitment are filled in by the ledger process: who writes an entry has no say in them.
+ */
 void gvm_entry_private(struct gvm_jw *w)
 {
     static const char blank[] = "............................................";
@@ -43,7 +44,8 @@ int gvm_entry_end(struct gvm_jw *w)
     return w->out->failed || w->out->len > GVM_MAX_ENTRY ? -E2BIG : 0;
 }
 
-/* One line of UTF-8 without control bytes. Plain ASCII, the usual case, goes eight bytes at a time. */
+/* One line of UTF-8 without control bytes. Plain ASCII, the usual case, goes eight bytes at a time.
+ */
 static bool text_ok(struct gvm_str s)
 {
     const uint64_t high = 0x8080808080808080u, space = 0x2020202020202020u;
@@ -63,6 +65,6 @@ static bool text_ok(struct gvm_str s)
 
 bool ledger_line_ok(struct gvm_str line)
 {
-    return line.n >= 2 && line.n <= GVM_MAX_ENTRY && line.p[0] == '{' && line.p[line.n - 1] == '}' &&
-           text_ok(line);
+    return line.n >= 2 && line.n <= GVM_MAX_ENTRY && line.p[0] == '{' &&
+           line.p[line.n - 1] == '}' && text_ok(line);
 }

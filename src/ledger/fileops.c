@@ -88,7 +88,8 @@ ssize_t ledger_read_at(const struct ledger_file_ops *ops, int fd, void *p, size_
     return (ssize_t)done;
 }
 
-int ledger_write_at(const struct ledger_file_ops *ops, int fd, const void *p, size_t n, uint64_t off)
+int ledger_write_at(const struct ledger_file_ops *ops, int fd, const void *p, size_t n,
+                    uint64_t off)
 {
     size_t done = 0;
     while (done < n) {

@@ -1,5 +1,5 @@
-/* ledger/ledger_int.h - what the writer's files share. The verifying side (verify.c, proof.c, note.c)
- * must not include it: verify_int.h is theirs. */
+/* ledger/ledger_int.h - what the writer's files share. The verifying side (verify.c, proof.c,
+ * note.c) must not include it: verify_int.h is theirs. */
 #ifndef GVM_LEDGER_INT_H
 #define GVM_LEDGER_INT_H
 
@@ -10,15 +10,15 @@
 #include "ipc/messages.h"
 #include "ledger/ledger.h"
 
-#define HASH GVM_LEDGER_HASH
-#define TILE_WIDTH 256u
-#define TILE_BYTES (TILE_WIDTH * HASH)
-#define TILE_LEVELS 8u              /* 256^8 entries */
-#define SEGMENT_MAX (64u << 20)     /* a segment is closed when the next batch would pass this */
-#define SEGMENT_STEP (1u << 20)     /* preallocated at a time */
-#define TILES_WAITING 32u           /* full tiles kept in memory until the next head is published */
+#define HASH          GVM_LEDGER_HASH
+#define TILE_WIDTH    256u
+#define TILE_BYTES    (TILE_WIDTH * HASH)
+#define TILE_LEVELS   8u          /* 256^8 entries */
+#define SEGMENT_MAX   (64u << 20) /* a segment is closed when the next batch would pass this */
+#define SEGMENT_STEP  (1u << 20)  /* preallocated at a time */
+#define TILES_WAITING 32u         /* full tiles kept in memory until the next head is published */
 #define BATCH_ENTRIES 4096u
-#define BATCH_BYTES (4u << 20)
+#define BATCH_BYTES   (4u << 20)
 
 /* ---- file operations: the thin layer tests break things in (fileops.c) ---- */
 
@@ -40,7 +40,8 @@ extern const struct ledger_file_ops ledger_real_ops;
 
 /* Whole reads and writes on top of the above. read_at: bytes read, fewer only at the end. */
 ssize_t ledger_read_at(const struct ledger_file_ops *ops, int fd, void *p, size_t n, uint64_t off);
-int ledger_write_at(const struct ledger_file_ops *ops, int fd, const void *p, size_t n, uint64_t off);
+int ledger_write_at(const struct ledger_file_ops *ops, int fd, const void *p, size_t n,
+                    uint64_t off);
 /* fsync of a directory below `dirfd`. */
 int ledger_sync_dir(const struct ledger_file_ops *ops, int dirfd, const char *name);
 /* Replaces dirfd/name whole: temp file, optionally synced, rename. */
@@ -55,7 +56,8 @@ struct ledger_hasher {
 };
 int ledger_hasher_init(struct ledger_hasher *h) GVM_MUST_CHECK;
 void ledger_hasher_done(struct ledger_hasher *h);
-/* SHA-256 cannot fail once fetched; a failure here ends the process (a wrong hash must not be signed). */
+/* SHA-256 cannot fail once fetched; a failure here ends the process (a wrong hash must not be
+ * signed). */
 /* Of a line: of the entry in it (private.h). */
 void ledger_hash_leaf(struct ledger_hasher *h, const void *p, size_t n, uint8_t ret[HASH]);
 void ledger_hash_node(struct ledger_hasher *h, const uint8_t l[HASH], const uint8_t r[HASH],
@@ -107,32 +109,44 @@ int ledger_tile_sync(const struct ledger_file_ops *ops, int dirfd, unsigned leve
 
 /* ---- segments (segment.c) ---- */
 
-#define SEGMENT_NAME 40
-struct ledger_segment {
-    int fd;           /* -1: none open */
-    uint64_t first;   /* index of its first entry */
-    uint64_t off;     /* where the next entry goes: everything before is whole entries */
-    uint64_t alloc;   /* file size; [off, alloc) is zeros */
+#define SEGMENT_NAME 48
+enum ledger_form { LEDGER_PLAIN, LEDGER_PACKED, LEDGER_PACKING };
+struct ledger_closed {     /* a segment that gets no more entries */
+    uint64_t first, bytes; /* on disk */
+    int64_t closed_ns;     /* wall clock; of the packed form when it is packed */
+    bool packed;
 };
-void ledger_segment_name(char dst[SEGMENT_NAME], uint64_t first); /* "<20 digits>.jsonl" */
-/* First indexes of all segments, ascending; malloc'ed. */
-int ledger_segment_list(int eventsfd, uint64_t **ret, size_t *ret_n, struct gvm_err *err);
-int ledger_segment_create(const struct ledger_file_ops *ops, int dirfd, int eventsfd, uint64_t first,
-                          struct ledger_segment *s);
+struct ledger_segment {
+    int fd;         /* -1: none open */
+    uint64_t first; /* index of its first entry */
+    uint64_t off;   /* where the next entry goes: everything before is whole entries */
+    uint64_t alloc; /* file size; [off, alloc) is zeros */
+};
+/* "<20 digits>.jsonl", and ".zst" or ".zst.new" */
+void ledger_segment_name(char dst[SEGMENT_NAME], uint64_t first, enum ledger_form form);
+/* All segments, the open one too, ascending; malloc'ed. */
+int ledger_segment_list(int eventsfd, struct ledger_closed **ret, size_t *ret_n,
+                        struct gvm_err *err);
+/* Appends to a list that only this and ledger_segment_list() made grow. */
+int ledger_closed_add(struct ledger_closed **list, size_t *n,
+                      struct ledger_closed c) GVM_MUST_CHECK;
+int ledger_segment_create(const struct ledger_file_ops *ops, int dirfd, int eventsfd,
+                          uint64_t first, struct ledger_segment *s);
 /* Takes the zeros off, makes it durable, closes it. */
 int ledger_segment_finish(const struct ledger_file_ops *ops, struct ledger_segment *s);
 void ledger_segment_close(const struct ledger_file_ops *ops, struct ledger_segment *s);
 /* Preallocates so that [off, off + n) is there, if the file system can. */
-void ledger_segment_reserve(const struct ledger_file_ops *ops, struct ledger_segment *s, uint64_t n);
+void ledger_segment_reserve(const struct ledger_file_ops *ops, struct ledger_segment *s,
+                            uint64_t n);
 
 struct ledger_scan {
-    uint64_t lines;  /* whole entries */
-    uint64_t good;   /* offset behind the last one */
-    uint64_t end;    /* offset behind the last byte that is not zero; > good: a torn tail */
-    uint64_t size;   /* of the file */
+    uint64_t lines; /* whole entries */
+    uint64_t good;  /* offset behind the last one */
+    uint64_t end;   /* offset behind the last byte that is not zero; > good: a torn tail */
+    uint64_t size;  /* of the file */
 };
-/* Walks a segment; `line` (may be NULL) gets each entry. Stops at the first byte that cannot be part of
- * a whole entry. */
+/* Walks a segment; `line` (may be NULL) gets each entry. Stops at the first byte that cannot be
+ * part of a whole entry. */
 int ledger_segment_scan(const struct ledger_file_ops *ops, int fd,
                         void (*line)(void *arg, const uint8_t *p, size_t n), void *arg,
                         struct ledger_scan *ret);
@@ -145,6 +159,13 @@ struct ledger_waiting_tile {
     uint8_t hashes[TILE_BYTES];
 };
 
+/* What may stay of closed segments; 0: everything. */
+struct ledger_keep {
+    uint64_t bytes;
+    int64_t age_ns;
+};
+#define NO_INDEX UINT64_MAX
+
 struct ledger_writer {
     const struct ledger_file_ops *ops;
     int dirfd, eventsfd, lockfd;
@@ -153,20 +174,32 @@ struct ledger_writer {
     struct ledger_hasher hasher;
     struct ledger_tree *tree;
     struct ledger_segment seg;
-    struct gvm_buf batch;       /* lines, each with its newline */
-    uint32_t *lens;             /* of the lines of the batch */
+    struct gvm_buf batch; /* lines, each with its newline */
+    uint32_t *lens;       /* of the lines of the batch */
     unsigned count;
-    bool unhashed;              /* the batch is durable but not in the tree yet */
-    uint64_t durable;           /* entries on disk for certain */
-    struct gvm_checkpoint head; /* last published; origin "" while there is none */
+    bool unhashed;                       /* the batch is durable but not in the tree yet */
+    uint64_t durable;                    /* entries on disk for certain */
+    struct gvm_checkpoint head;          /* last published; origin "" while there is none */
     struct ledger_waiting_tile *waiting; /* full tiles not written yet: written before a head is */
     unsigned nwaiting;
     uint64_t partial[TILE_LEVELS]; /* index + 1 of the tile that may have partial forms on disk */
-    uint64_t tiles_synced;      /* entries whose tiles are on disk for certain */
+    uint64_t tiles_synced;         /* entries whose tiles are on disk for certain */
     uint64_t synced[TILE_LEVELS];
     bool failed;
-    bool fresh_segment;         /* a sync failed: do not trust this segment's file again */
-    bool recovered;             /* what the open found, for the ledger.recovered entry: */
+    bool fresh_segment;           /* a sync failed: do not trust this segment's file again */
+    struct ledger_closed *closed; /* ascending */
+    size_t nclosed;
+    uint64_t closed_bytes;
+    unsigned untold;          /* closed segments, the last ones, without a ledger.rotated entry */
+    struct ledger_pack *pack; /* the segment being packed, or NULL */
+    uint64_t pack_failed;     /* first entry of a segment that does not pack; or NO_INDEX */
+    struct ledger_keep keep;
+    struct {            /* told in an entry, and not finished yet */
+        uint64_t to;    /* first entry kept; 0: nothing is being pruned */
+        uint64_t entry; /* index of that ledger.pruned entry */
+    } prune;
+    uint64_t head_durable; /* size of the last head that is on disk for certain */
+    bool recovered;        /* what the open found, for the ledger.recovered entry: */
     bool head_lost;
     uint64_t cut_bytes;
     char cut_hash[2 * HASH + 1];
@@ -177,11 +210,13 @@ struct ledger_writer_opts {
     const char *origin;
     const struct ledger_file_ops *ops; /* NULL: the real ones */
     uint64_t segment_max;              /* 0: SEGMENT_MAX */
+    struct ledger_keep keep;
 };
 /* Locks the directory, recovers, and is ready to append. Takes `dirfd` only on success. */
 int ledger_writer_open(int dirfd, const struct ledger_writer_opts *opts, struct ledger_writer **ret,
                        struct gvm_err *err) GVM_MUST_CHECK;
-/* Orderly end: publishes nothing, but leaves tiles durable and the segment without zeros. NULL is fine. */
+/* Orderly end: publishes nothing, but leaves tiles durable and the segment without zeros. NULL is
+ * fine. */
 void ledger_writer_close(struct ledger_writer *w);
 /* Ends without touching a file. */
 void ledger_writer_abandon(struct ledger_writer *w);
@@ -200,12 +235,19 @@ int ledger_writer_commit(struct ledger_writer *w, struct gvm_err *err) GVM_MUST_
 int ledger_writer_settle(struct ledger_writer *w, struct gvm_err *err) GVM_MUST_CHECK;
 /* After a failure: cuts back to the last good byte and starts over. Retry until 0. */
 int ledger_writer_heal(struct ledger_writer *w, struct gvm_err *err) GVM_MUST_CHECK;
-/* One small piece of put-off work; true while there is more. */
+/* One small piece of put-off work (tiles to sync, segments to prune and to pack); true while there
+ * is more. */
 bool ledger_writer_idle(struct ledger_writer *w);
+/* Writes an entry of the ledger's own into *out when one is due (a segment was closed, or old ones
+ * are to be pruned): false when none is. The caller adds it at once, and then calls
+ * ledger_writer_told(). */
+bool ledger_writer_own(const struct ledger_writer *w, int64_t now_ns, struct gvm_buf *out);
+/* The entry from ledger_writer_own() is in the batch. */
+void ledger_writer_told(struct ledger_writer *w, int64_t now_ns);
 /* The durable head, to be signed. False when it is the published one or nothing is there. */
 bool ledger_writer_head(const struct ledger_writer *w, struct gvm_m_sign *ret);
-/* How long to wait before the next head is signed, when publishing the last one took so long: heads take
- * at most an eighth of the time, and a busy disk gets fewer of them. */
+/* How long to wait before the next head is signed, when publishing the last one took so long: heads
+ * take at most an eighth of the time, and a busy disk gets fewer of them. */
 static inline int64_t ledger_head_pause(int64_t cost_ns)
 {
     const int64_t least = 2000000, most = 50000000;
@@ -213,11 +255,26 @@ static inline int64_t ledger_head_pause(int64_t cost_ns)
 }
 /* Publishes a signed head, its tiles first. -EBADMSG unless it is the head `asked`. */
 int ledger_writer_publish(struct ledger_writer *w, const struct gvm_m_sign *asked,
-                          const struct gvm_m_signed *sig, bool sync, struct gvm_err *err) GVM_MUST_CHECK;
+                          const struct gvm_m_signed *sig, bool sync,
+                          struct gvm_err *err) GVM_MUST_CHECK;
 /* Writes the tiles that wait. */
 int ledger_writer_tiles(struct ledger_writer *w);
+/* Makes the published head durable, if it is not. */
+int ledger_checkpoint_sync(struct ledger_writer *w);
 /* Partial tiles of the present size, for readers of the tile format. */
 int ledger_writer_partials(struct ledger_writer *w);
+
+/* pack.c: one block more; 1 while there may be more, 0 when all closed segments are packed. */
+int ledger_pack_step(struct ledger_writer *w);
+void ledger_pack_drop(struct ledger_writer *w);
+/* As ledger_segment_scan(), for a packed segment. -EBADMSG. */
+int ledger_pack_scan(struct ledger_writer *w, int fd,
+                     void (*line)(void *arg, const uint8_t *p, size_t n), void *arg,
+                     struct ledger_scan *ret);
+
+/* prune.c: removes one segment that a signed entry has named; 1 while there may be more, 0, or an
+ * error. */
+int ledger_prune_step(struct ledger_writer *w);
 
 /* recover.c: sets tree, segment and durable from what is on disk. */
 int ledger_recover(struct ledger_writer *w, struct gvm_err *err) GVM_MUST_CHECK;

@@ -4,8 +4,8 @@
  *   \n
  *   — name base64(key id, 4 bytes || signature, 64 bytes) \n      one line per signature, 1 to 16
  *
- * A verifier key is name+hex8(key id)+base64(0x01 || Ed25519 public key); its id is the first four bytes
- * of SHA-256(name || 0x0A || 0x01 || public key).
+ * A verifier key is name+hex8(key id)+base64(0x01 || Ed25519 public key); its id is the first four
+ * bytes of SHA-256(name || 0x0A || 0x01 || public key).
  */
 #include <errno.h>
 #include <stdio.h>
@@ -19,8 +19,9 @@ enum { MAX_SIGNATURES = 16, ALG_ED25519 = 1, SIG_BYTES = 4 + 64, MAX_SIG_BLOB = 
 
 /* Code points of Unicode's White_Space beyond ASCII, as UTF-8. */
 static const char *const spaces[] = {
-    "\xc2\x85", "\u00a0", "\u1680", "\u2000", "\u2001", "\u2002", "\u2003", "\u2004", "\u2005", "\u2006",
-    "\u2007", "\u2008", "\u2009", "\u200a", "\u2028", "\u2029", "\u202f", "\u205f", "\u3000",
+    "\xc2\x85", "\u00a0", "\u1680", "\u2000", "\u2001", "\u2002", "\u2003",
+    "\u2004",   "\u2005", "\u2006", "\u2007", "\u2008", "\u2009", "\u200a",
+    "\u2028",   "\u2029", "\u202f", "\u205f", "\u3000",
 };
 
 bool gvm_vkey_name_ok(struct gvm_str name)
@@ -60,8 +61,8 @@ int gvm_vkey_parse(struct gvm_str text, struct gvm_vkey *ret, struct gvm_err *er
     size_t n;
     while (text.n && strchr(" \t\r\n", text.p[text.n - 1]))
         text.n--;
-    if (!gvm_str_cut(&text, '+', &name) || !gvm_str_cut(&text, '+', &hex) || !gvm_vkey_name_ok(name) ||
-        gvm_str_copy(k.name, sizeof k.name, name) < 0 || hex.n != 8 ||
+    if (!gvm_str_cut(&text, '+', &name) || !gvm_str_cut(&text, '+', &hex) ||
+        !gvm_vkey_name_ok(name) || gvm_str_copy(k.name, sizeof k.name, name) < 0 || hex.n != 8 ||
         gvm_unhex(k.id, 4, hex) < 0 || gvm_unb64(raw, sizeof raw, text, &n) < 0)
         return gvm_err_set(err, EINVAL, "not a verifier key (name+hex+base64)");
     if (n != sizeof raw || raw[0] != ALG_ED25519)
@@ -82,7 +83,8 @@ int gvm_vkey_from_seed(const uint8_t seed[32], const char *name, struct gvm_vkey
     struct gvm_vkey k = {0};
     size_t n = sizeof k.key;
     if (!gvm_vkey_name_ok(gvm_str(name)) || gvm_str_copy(k.name, sizeof k.name, gvm_str(name)) < 0)
-        return gvm_err_set(err, EINVAL, "not a name for a key: no spaces, no '+', at most 255 bytes");
+        return gvm_err_set(err, EINVAL,
+                           "not a name for a key: no spaces, no '+', at most 255 bytes");
     EVP_PKEY *pkey = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, seed, 32);
     bool ok = pkey && EVP_PKEY_get_raw_public_key(pkey, k.key, &n) == 1 && n == 32;
     EVP_PKEY_free(pkey);
@@ -151,8 +153,8 @@ static bool good_signature(const struct gvm_vkey *key, struct gvm_str text, cons
     return ok;
 }
 
-/* Walks the signature lines. With a key, *ret_known tells whether its good signature was among them;
- * a bad one of that key refuses the note. */
+/* Walks the signature lines. With a key, *ret_known tells whether its good signature was among
+ * them; a bad one of that key refuses the note. */
 static int walk_signatures(struct gvm_str text, struct gvm_str sigs, const struct gvm_vkey *key,
                            bool *ret_known, struct gvm_err *err)
 {
@@ -161,7 +163,8 @@ static int walk_signatures(struct gvm_str text, struct gvm_str sigs, const struc
     while (sigs.n) {
         struct gvm_str line;
         struct signature s;
-        if (!gvm_str_cut(&sigs, '\n', &line) || ++count > MAX_SIGNATURES || !parse_signature(line, &s))
+        if (!gvm_str_cut(&sigs, '\n', &line) || ++count > MAX_SIGNATURES ||
+            !parse_signature(line, &s))
             return gvm_err_set(err, EBADMSG, "a signature line is malformed");
         if (!key || !gvm_str_eqz(s.name, key->name) || memcmp(s.blob, key->id, 4) != 0)
             continue;

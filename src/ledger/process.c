@@ -4,15 +4,16 @@
  *   proxy, control, parent --APPEND--> batch --commit--> APPENDED
  *                                               '--> head --SIGN--> keys --SIGNED--> checkpoint
  *
- * Group commit: everything that waits on the channels goes into one batch, one write, one fdatasync;
- * while the disk works the next batch gathers in the sockets. A batch in which nobody waits may be held
- * for HOLD_NS, so that a stream of unwatched entries does not keep the disk busy for each of them.
- * A head is asked for SIGN_NS after a commit, one at a time, so it covers many batches when there
- * are many, and less often while publishing takes long (ledger_head_pause). When a batch fails the gate is closed: every APPEND is answered with the error at once, and
- * the writer is healed in the background of the same loop.
+ * Group commit: everything that waits on the channels goes into one batch, one write, one
+ * fdatasync; while the disk works the next batch gathers in the sockets. A batch in which nobody
+ * waits may be held for HOLD_NS, so that a stream of unwatched entries does not keep the disk busy
+ * for each of them. A head is asked for SIGN_NS after a commit, one at a time, so it covers many
+ * batches when there are many, and less often while publishing takes long (ledger_head_pause). When
+ * a batch fails the gate is closed: every APPEND is answered with the error at once, and the writer
+ * is healed in the background of the same loop.
  *
- * The other end may do anything the catalogue lets it: an entry is checked for form, and for being of a
- * kind that its sender may write. A peer that does not take its answers is hung up on.
+ * The other end may do anything the catalogue lets it: an entry is checked for form, and for being
+ * of a kind that its sender may write. A peer that does not take its answers is hung up on.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -36,7 +37,7 @@ static const int64_t SIGN_LOST_NS = 2000 * MS;
 static const int64_t SIGN_RETRY_NS = 500 * MS;
 static const int64_t HEAD_SYNC_NS = 250 * MS; /* at least between two synced checkpoints */
 static const int64_t HEAL_NS = 200 * MS;
-static const int64_t REST_NS = 1000 * MS;     /* quiet for so long: partial tiles, synced checkpoint */
+static const int64_t REST_NS = 1000 * MS; /* quiet for so long: partial tiles, synced checkpoint */
 static const int64_t LAST_HEAD_NS = 1000 * MS;
 
 /* Whom to answer when the batch is done. */
@@ -62,7 +63,6 @@ struct process {
     int64_t sign_due, sign_sent; /* due 0: nothing to sign */
     int64_t head_done, pause;    /* the next head comes no sooner */
     int64_t head_synced;
-    bool head_loose; /* the checkpoint was replaced and not synced */
     /* failure */
     int64_t closed_since, heal_at;
     uint64_t refused, malformed;
@@ -127,6 +127,22 @@ static void close_gate(struct process *p, const struct gvm_err *err)
     tell_gate_all(p);
 }
 
+/* What the ledger has to say itself joins the next batch; nobody waits for it. */
+static void add_own(struct process *p)
+{
+    struct gvm_buf b;
+    gvm_buf_init(&b, GVM_MAX_ENTRY);
+    while (!p->closed_since && ledger_writer_own(p->w, gvm_now_ns(), &b) &&
+           ledger_writer_add(p->w, gvm_buf_str(&b)) == 0) {
+        ledger_writer_told(p->w, gvm_now_ns());
+        p->asks[p->w->count - 1] = (struct ask){0};
+        if (!p->held_since)
+            p->held_since = gvm_mono_ns();
+        gvm_buf_reset(&b);
+    }
+    gvm_buf_done(&b);
+}
+
 static void commit(struct process *p)
 {
     struct gvm_err err = {0};
@@ -154,9 +170,11 @@ static void commit(struct process *p)
         if (p->sign_due < p->head_done + p->pause)
             p->sign_due = p->head_done + p->pause;
     }
+    add_own(p);
 }
 
-/* Which roles may write an entry of a kind, by how the kind begins; what matches no row, everybody. */
+/* Which roles may write an entry of a kind, by how the kind begins; what matches no row, everybody.
+ */
 static const struct {
     struct gvm_str prefix;
     unsigned roles;
@@ -169,8 +187,8 @@ static const struct {
     {{"fs.", 3}, 1u << GVM_ROLE_PARENT | 1u << GVM_ROLE_CONTROL},
 };
 
-/* An entry begins {"v":1,"t":"<30 characters>","kind":"..., as gvm_entry_begin() writes it; "v":2 when it has
- * private members. */
+/* An entry begins {"v":1,"t":"<30 characters>","kind":"..., as gvm_entry_begin() writes it; "v":2
+ * when it has private members. */
 static bool kind_allowed(struct gvm_str line, enum gvm_role role)
 {
     static const char head[] = "{\"v\":1,\"t\":\"", middle[] = "\",\"kind\":\"";
@@ -202,7 +220,8 @@ static void take_line(struct process *p, enum gvm_role role, uint64_t id, struct
     int r = kind_allowed(line, role) ? ledger_writer_add(p->w, line) : -EINVAL;
     if (r < 0) {
         p->malformed++;
-        if ((p->malformed & (p->malformed - 1)) == 0) /* 1, 2, 4, 8 ...: not a way to flood the log */
+        if ((p->malformed & (p->malformed - 1)) ==
+            0) /* 1, 2, 4, 8 ...: not a way to flood the log */
             gvm_log(GVM_LOG_WARN, "refused an entry of %s (%" PRIu64 " refused so far)",
                     gvm_role_name(role), p->malformed);
         refuse(p, role, id, -r);
@@ -236,8 +255,8 @@ static void on_append(struct process *p, enum gvm_role role, const struct gvm_ms
 
 static bool batch_due(const struct process *p, int64_t now)
 {
-    return p->held_since && (p->nasks || p->w->count >= HOLD_ENTRIES || p->w->batch.len >= HOLD_BYTES ||
-                             now - p->held_since >= HOLD_NS);
+    return p->held_since && (p->nasks || p->w->count >= HOLD_ENTRIES ||
+                             p->w->batch.len >= HOLD_BYTES || now - p->held_since >= HOLD_NS);
 }
 
 /* ---- heads ---- */
@@ -270,7 +289,6 @@ static void on_signed(struct process *p, const struct gvm_msg *m, int64_t now)
         p->sign_due = now + SIGN_RETRY_NS;
         return;
     }
-    p->head_loose = !sync;
     if (sync)
         p->head_synced = now;
     /* A sync is no part of the usual cost. */
@@ -301,7 +319,8 @@ static void on_peer(struct process *p, struct gvm_msg *m)
     memcpy(&peer, m->data, sizeof peer);
     if (peer.role != GVM_ROLE_KEYS && peer.role != GVM_ROLE_PROXY && peer.role != GVM_ROLE_CONTROL)
         return;
-    struct gvm_chan *c = gvm_chan_new(m->fds[0], GVM_ROLE_LEDGER, (enum gvm_role)peer.role, QUEUE_BYTES);
+    struct gvm_chan *c =
+        gvm_chan_new(m->fds[0], GVM_ROLE_LEDGER, (enum gvm_role)peer.role, QUEUE_BYTES);
     if (!c)
         return;
     (void)gvm_steal_fd(&m->fds[0]);
@@ -348,8 +367,8 @@ static bool drain_one(struct process *p, enum gvm_role role)
     return true;
 }
 
-/* The channels that poll() named, turn by turn, so that none starves another, until all are empty or a
- * batch is worth it. */
+/* The channels that poll() named, turn by turn, so that none starves another, until all are empty
+ * or a batch is worth it. */
 static void drain(struct process *p)
 {
     unsigned ready = p->ready;
@@ -459,20 +478,16 @@ static void rest(struct process *p, int64_t now)
     if (p->rested || p->closed_since || p->held_since || now - p->last_commit < REST_NS)
         return;
     p->rested = true;
-    if (p->head_loose) {
-        int fd = p->w->ops->open(p->w->ops->arg, p->w->dirfd, "checkpoint", O_WRONLY, 0);
-        if (fd >= 0) {
-            p->head_loose = p->w->ops->datasync(p->w->ops->arg, fd) < 0;
-            p->w->ops->close(p->w->ops->arg, fd);
-        }
-    }
-    int r = ledger_writer_partials(p->w);
+    int r = ledger_checkpoint_sync(p->w);
+    if (!r)
+        r = ledger_writer_partials(p->w);
     if (r < 0)
         gvm_log(GVM_LOG_WARN, "cannot write partial tiles (errno %d)", -r);
 }
 
-/* Entries nobody waits for come in a stream: being woken for each of them would cost their sender more
- * than it takes to read them. They gather in the socket while we are asleep and cannot be woken. */
+/* Entries nobody waits for come in a stream: being woken for each of them would cost their sender
+ * more than it takes to read them. They gather in the socket while we are asleep and cannot be
+ * woken. */
 static void nap(const struct process *p)
 {
     struct timespec ts = {.tv_nsec = NAP_NS};

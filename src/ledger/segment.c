@@ -7,14 +7,16 @@
  *   +---------+----+---------+----+-- ... --+---------+----+--------------+
  *   0                                                      off           alloc
  *
- * An entry is 2 to 65,535 bytes: one JSON object, '{' to '}', UTF-8, no byte below 0x20. The segment
- * being written is preallocated in steps of 1 MiB, so that making an entry durable need not change the
- * file's size; the zeros behind the last entry are its end for every reader. A closed segment has none.
- * The next segment is named by the index behind the last entry of this one, and is only made when this
- * one is cut to its length and durable. A segment without entries may be the last one, no other.
+ * An entry is 2 to 65,535 bytes: one JSON object, '{' to '}', UTF-8, no byte below 0x20. The
+ * segment being written is preallocated in steps of 1 MiB, so that making an entry durable need not
+ * change the file's size; the zeros behind the last entry are its end for every reader. A closed
+ * segment has none. The next segment is named by the index behind the last entry of this one, and
+ * is only made when this one is cut to its length and durable. A segment without entries may be the
+ * last one, no other. Closed segments are packed when there is time (pack.c), and removed from the
+ * oldest on when there are too many or they are too old (prune.c).
  *
- * After a crash there may be bytes behind the last whole entry: part of a batch that nobody was told
- * was durable. They are moved to events/torn-<index>-<time> (recover.c).
+ * After a crash there may be bytes behind the last whole entry: part of a batch that nobody was
+ * told was durable. They are moved to events/torn-<index>-<time> (recover.c).
  */
 #include <assert.h>
 #include <dirent.h>
@@ -23,17 +25,23 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "ledger/ledger_int.h"
 
-void ledger_segment_name(char dst[SEGMENT_NAME], uint64_t first)
+void ledger_segment_name(char dst[SEGMENT_NAME], uint64_t first, enum ledger_form form)
 {
-    (void)snprintf(dst, SEGMENT_NAME, "%020" PRIu64 ".jsonl", first);
+    static const char *const ends[] = {
+        [LEDGER_PLAIN] = "", [LEDGER_PACKED] = ".zst", [LEDGER_PACKING] = ".zst.new"};
+    (void)snprintf(dst, SEGMENT_NAME, "%020" PRIu64 ".jsonl%s", first, ends[form]);
 }
 
-static bool parse_name(const char *name, uint64_t *ret)
+static bool parse_name(const char *name, uint64_t *ret, bool *ret_packed)
 {
-    if (strlen(name) != 26 || strcmp(name + 20, ".jsonl") != 0)
+    if (strlen(name) < 26)
+        return false;
+    *ret_packed = strcmp(name + 20, ".jsonl.zst") == 0;
+    if (!*ret_packed && strcmp(name + 20, ".jsonl") != 0)
         return false;
     size_t zeros = strspn(name, "0");
     if (zeros >= 20)
@@ -41,13 +49,39 @@ static bool parse_name(const char *name, uint64_t *ret)
     return gvm_parse_u64((struct gvm_str){name + zeros, 20 - zeros}, UINT64_MAX, ret) == 0;
 }
 
+/* Of two forms of one segment the plain one comes first. */
 static int compare(const void *a, const void *b)
 {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
+    const struct ledger_closed *x = a, *y = b;
+    return x->first != y->first ? (x->first < y->first ? -1 : 1) : x->packed - y->packed;
 }
 
-int ledger_segment_list(int eventsfd, uint64_t **ret, size_t *ret_n, struct gvm_err *err)
+/* Sorts, and drops the packed form where the plain one is still there. */
+static size_t tidy(struct ledger_closed *list, size_t n)
+{
+    size_t kept = 0;
+    if (n)
+        qsort(list, n, sizeof *list, compare);
+    for (size_t i = 0; i < n; i++)
+        if (!kept || list[i].first != list[kept - 1].first)
+            list[kept++] = list[i];
+    return kept;
+}
+
+int ledger_closed_add(struct ledger_closed **list, size_t *n, struct ledger_closed c)
+{
+    if ((*n & (*n - 1)) == 0) { /* full at every power of two */
+        struct ledger_closed *more = reallocarray(*list, *n ? 2 * *n : 1, sizeof c);
+        if (!more)
+            return -ENOMEM;
+        *list = more;
+    }
+    (*list)[(*n)++] = c;
+    return 0;
+}
+
+int ledger_segment_list(int eventsfd, struct ledger_closed **ret, size_t *ret_n,
+                        struct gvm_err *err)
 {
     int fd = openat(eventsfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *d = fd < 0 ? NULL : fdopendir(fd);
@@ -56,36 +90,32 @@ int ledger_segment_list(int eventsfd, uint64_t **ret, size_t *ret_n, struct gvm_
         gvm_close(&fd);
         return gvm_err_sys(err, e, "ledger: cannot list events");
     }
-    uint64_t *list = NULL, first;
-    size_t n = 0, cap = 0;
+    struct ledger_closed *list = NULL, c = {0};
+    size_t n = 0;
+    struct stat st;
     for (struct dirent *e; (e = readdir(d));) {
-        if (!parse_name(e->d_name, &first))
+        if (!parse_name(e->d_name, &c.first, &c.packed) ||
+            fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
             continue;
-        if (n == cap) {
-            cap = cap ? 2 * cap : 64;
-            uint64_t *more = reallocarray(list, cap, sizeof *list);
-            if (!more) {
-                free(list);
-                closedir(d);
-                return gvm_err_set(err, ENOMEM, "ledger: out of memory");
-            }
-            list = more;
+        c.bytes = (uint64_t)st.st_size;
+        c.closed_ns = st.st_mtim.tv_sec * 1000000000ll + st.st_mtim.tv_nsec;
+        if (ledger_closed_add(&list, &n, c) < 0) {
+            free(list);
+            closedir(d);
+            return gvm_err_set(err, ENOMEM, "ledger: out of memory");
         }
-        list[n++] = first;
     }
     closedir(d);
-    if (n)
-        qsort(list, n, sizeof *list, compare);
+    *ret_n = tidy(list, n);
     *ret = list;
-    *ret_n = n;
     return 0;
 }
 
-int ledger_segment_create(const struct ledger_file_ops *ops, int dirfd, int eventsfd, uint64_t first,
-                          struct ledger_segment *s)
+int ledger_segment_create(const struct ledger_file_ops *ops, int dirfd, int eventsfd,
+                          uint64_t first, struct ledger_segment *s)
 {
     char name[SEGMENT_NAME];
-    ledger_segment_name(name, first);
+    ledger_segment_name(name, first, LEDGER_PLAIN);
     int fd = ops->open(ops->arg, eventsfd, name, O_RDWR | O_CREAT | O_EXCL, 0600);
     if (fd < 0)
         return fd;

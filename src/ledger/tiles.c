@@ -5,8 +5,8 @@
  *
  * <N> in groups of three digits, all but the last with an `x` before: 1234067 is x001/x234/067.
  * Full tiles are written before the next head is published and made durable later (writer.c,
- * tiles_synced): they can always be computed again from the entries. Partial tiles are written when the log rests, under a temporary
- * name, and go away when the tile is full.
+ * tiles_synced): they can always be computed again from the entries. Partial tiles are written when
+ * the log rests, under a temporary name, and go away when the tile is full.
  */
 #include <errno.h>
 #include <fcntl.h>

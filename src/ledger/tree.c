@@ -1,8 +1,8 @@
 /* tree.c - the writer's Merkle tree: the right edge in memory, full tiles handed out as they fill.
  *
- * `edge[k]` is the root of the complete subtree of 2^k entries that ends the tree where bit k of the
- * size is set: like a binary counter, adding an entry carries. A subtree of height 8L that comes to be
- * on the way is the next hash of the tile being filled on level L.
+ * `edge[k]` is the root of the complete subtree of 2^k entries that ends the tree where bit k of
+ * the size is set: like a binary counter, adding an entry carries. A subtree of height 8L that
+ * comes to be on the way is the next hash of the tile being filled on level L.
  */
 #include <assert.h>
 #include "ledger/ledger_int.h"
@@ -18,7 +18,8 @@ void ledger_tree_init(struct ledger_tree *t, struct ledger_hasher *h)
         t->level[l].n = 0;
 }
 
-static void tile_push(struct ledger_tree *t, unsigned level, uint64_t index, const uint8_t hash[HASH])
+static void tile_push(struct ledger_tree *t, unsigned level, uint64_t index,
+                      const uint8_t hash[HASH])
 {
     if (level >= TILE_LEVELS)
         return;

@@ -1,14 +1,14 @@
 /* verify.c - reads a whole ledger once and says whether it is what was signed.
  *
- * In this order: the checkpoint's form and signature; each entry's form; the segments' names against the
- * number of entries; the root of the first `size` entries against the signed one, and against a head
- * kept elsewhere; each tile, full or partial, against the hashes just computed. Memory does not grow with
- * the log. A writer may be at work meanwhile: the checkpoint is read first, and what comes after it may
- * still be on its way.
+ * In this order: the checkpoint's form and signature; each entry's form; the segments' names
+ * against the number of entries; the root of the first `size` entries against the signed one, and
+ * against a head kept elsewhere; each tile, full or partial, against the hashes just computed.
+ * Memory does not grow with the log. A writer may be at work meanwhile: the checkpoint is read
+ * first, and what comes after it may still be on its way.
  *
  * Who is to blame: if the root is the signed one, the entries are good and a tile that differs was
- * changed. If not, the first leaf that differs from its tile is the first bad entry; without a tile that
- * differs it lies behind the last full tile.
+ * changed. If not, the first leaf that differs from its tile is the first bad entry; without a tile
+ * that differs it lies behind the last full tile.
  */
 #include <assert.h>
 #include <dirent.h>
@@ -48,8 +48,8 @@ struct check {
     struct mismatch leaf; /* first differing hash of an entry */
     struct mismatch tile; /* first tile that is not what it should be */
     bool have_head, root_ok, since_root_ok;
-    uint64_t tiled;  /* entries whose tiles must be there and whole */
-    bool broken;     /* the entries end in something that is no entry, or in a gap */
+    uint64_t tiled; /* entries whose tiles must be there and whole */
+    bool broken;    /* the entries end in something that is no entry, or in a gap */
     struct gvm_buf buf;
 };
 
@@ -75,7 +75,8 @@ static void blame_entry(struct check *c, uint64_t index)
 
 /* ---- tiles ---- */
 
-static void tile_differs(struct check *c, const char *file, uint64_t entry, bool leaf, const char *how)
+static void tile_differs(struct check *c, const char *file, uint64_t entry, bool leaf,
+                         const char *how)
 {
     struct mismatch m = {.set = true, .entry = entry, .how = how};
     (void)snprintf(m.file, sizeof m.file, "%s", file);
@@ -85,17 +86,20 @@ static void tile_differs(struct check *c, const char *file, uint64_t entry, bool
         c->leaf = m;
 }
 
-/* True when a writer has added entries since they were read: they are there before their tile is. */
+/* True when a writer has added entries since they were read: they are there before their tile is.
+ */
 static bool grown(const struct check *c)
 {
     uint64_t now = 0;
     return gvm_ledger_size(c->dir, &now, NULL) == 0 && now > c->tree.size;
 }
 
-/* Compares a file of `width` hashes with the tile being filled. One that holds more than there are entries
- * for shows that some were cut, unless a writer is just ahead of us. One that is not there or not whole is
- * only wrong if it must be (struct check, tiled): a crash leaves such, and the next start writes them. */
-static int compare_tile(struct check *c, unsigned level, const char *file, unsigned width, bool must)
+/* Compares a file of `width` hashes with the tile being filled. One that holds more than there are
+ * entries for shows that some were cut, unless a writer is just ahead of us. One that is not there
+ * or not whole is only wrong if it must be (struct check, tiled): a crash leaves such, and the next
+ * start writes them. */
+static int compare_tile(struct check *c, unsigned level, const char *file, unsigned width,
+                        bool must)
 {
     const struct level *l = &c->level[level];
     gvm_buf_reset(&c->buf);
@@ -192,7 +196,8 @@ static int compare_last_tiles(struct check *c, struct gvm_err *err)
 
 /* ---- entries ---- */
 
-/* One line of UTF-8 without control bytes. Plain ASCII, the usual case, goes eight bytes at a time. */
+/* One line of UTF-8 without control bytes. Plain ASCII, the usual case, goes eight bytes at a time.
+ */
 static bool text_ok(struct gvm_str s)
 {
     const uint64_t high = 0x8080808080808080u, space = 0x2020202020202020u;
@@ -240,7 +245,8 @@ static int take_entry(struct check *c, struct gvm_str line, const char *file, st
     }
     if (!vhash_private_ok(&c->hasher, line)) {
         blame_entry(c, c->tree.size);
-        blame(c, file, "the private members of entry %" PRIu64 " are not those it commits to", c->tree.size);
+        blame(c, file, "the private members of entry %" PRIu64 " are not those it commits to",
+              c->tree.size);
     }
     vhash_leaf(&c->hasher, line.p, line.n, hash);
     int r = vtree_add(&c->tree, hash, err);
@@ -257,15 +263,8 @@ static void sleep_ms(long ms)
     (void)nanosleep(&ts, NULL);
 }
 
-/* Forgets what was read ahead, so that the next look sees what a writer has done meanwhile. */
-static void look_again(struct vlines *l, size_t pos)
-{
-    l->off += pos;
-    l->have = l->pos = 0;
-    l->eof = false;
-}
-
-/* The next line of the last segment; a batch that a writer is just writing gets time to become whole. */
+/* The next line of the last segment; a batch that a writer is just writing gets time to become
+ * whole. */
 static int next_line(const struct check *c, struct vlines *l, bool last, struct gvm_str *ret)
 {
     int r = VLINE_END, tries = c->opts->still ? 1 : SETTLE_TRIES;
@@ -283,7 +282,8 @@ static int next_line(const struct check *c, struct vlines *l, bool last, struct 
         if (i + 1 < tries)
             sleep_ms(SETTLE_MS);
         l->off = at;
-        look_again(l, 0);
+        l->have = l->pos = 0;
+        l->eof = false;
     }
     return r == VLINE_ZEROS ? VLINE_TORN : r;
 }
@@ -293,32 +293,35 @@ static int read_segment(struct check *c, uint64_t first, bool last, struct gvm_e
     char file[VPATH];
     struct vlines l;
     struct gvm_str line;
-    vfiles_segment_path(file, first);
-    int fd = vfiles_open(c->dirfd, file);
-    int r = fd < 0 ? fd : vlines_open(&l, fd);
-    if (r < 0) {
-        gvm_close(&fd);
+    int r = vlines_open(&l, c->dirfd, first);
+    vfiles_segment_path(file, first, !r && l.pack);
+    if (r < 0)
         return gvm_err_sys(err, -r, "cannot open %s", file);
-    }
     c->rep->segments++;
     while ((r = next_line(c, &l, last, &line)) == VLINE_ENTRY && !c->broken) {
         r = take_entry(c, line, file, err);
         if (r < 0)
             break;
     }
+    bool packed = l.pack != NULL;
     vlines_done(&l);
     if (r < 0)
-        return gvm_err_wrap(err, err && err->code ? r : gvm_err_sys(err, -r, "read error"), "%s", file);
+        return gvm_err_wrap(err, err && err->code ? r : gvm_err_sys(err, -r, "read error"), "%s",
+                            file);
     bool clean = r == VLINE_END || (last && r == VLINE_ZEROS);
     if (clean || c->broken)
         return 0;
     c->broken = true;
     /* Behind everything that was signed it is what a crash leaves of a batch nobody was told of. */
-    c->rep->torn_tail = last && r != VLINE_LONG && c->have_head && c->tree.size >= c->rep->head.size;
+    c->rep->torn_tail =
+        last && !packed && r != VLINE_LONG && c->have_head && c->tree.size >= c->rep->head.size;
     if (c->rep->torn_tail)
         return 0;
     blame_entry(c, c->tree.size);
-    blame(c, file, "after %" PRIu64 " entries come bytes that are no entry", c->tree.size);
+    blame(c, file,
+          r == VLINE_DAMAGED ? "after %" PRIu64 " entries comes a block that is not what was packed"
+                             : "after %" PRIu64 " entries come bytes that are no entry",
+          c->tree.size);
     return 0;
 }
 
@@ -330,11 +333,13 @@ static int read_entries(struct check *c, struct gvm_err *err)
     for (size_t i = 0; !r && i < n && !c->broken; i++) {
         if (first[i] != c->tree.size) {
             char file[VPATH];
-            vfiles_segment_path(file, first[i]);
+            vfiles_segment_path(file, first[i], false);
             c->broken = true;
             blame_entry(c, first[i] < c->tree.size ? first[i] : c->tree.size);
-            blame(c, file, "the segment begins with entry %" PRIu64 ", but %" PRIu64
-                  " entries stand before it: entries were removed or added", first[i], c->tree.size);
+            blame(c, file,
+                  "the segment begins with entry %" PRIu64 ", but %" PRIu64
+                  " entries stand before it: entries were removed or added",
+                  first[i], c->tree.size);
             break;
         }
         r = read_segment(c, first[i], i + 1 == n, err);
@@ -364,8 +369,9 @@ static int read_head(struct check *c, struct gvm_err *err)
     return 0;
 }
 
-/* Tiles are derived from the entries and reach the disk after them: up to the mark that the writer left
- * in tiles-synced, and up to the head, they must be whole. Without a mark none was certain yet. */
+/* Tiles are derived from the entries and reach the disk after them: up to the mark that the writer
+ * left in tiles-synced, and up to the head, they must be whole. Without a mark none was certain
+ * yet. */
 static int read_tiled(struct check *c, struct gvm_err *err)
 {
     uint64_t mark = 0;
@@ -407,8 +413,10 @@ static void judge_entries(struct check *c)
     } else if (c->have_head) {
         uint64_t from = c->tile.set ? 0 : head / VTILE * VTILE;
         blame_entry(c, from);
-        blame(c, "", "the entries give another root than the signed one; the first bad entry is at or "
-              "after %" PRIu64, from);
+        blame(c, "",
+              "the entries give another root than the signed one; the first bad entry is at or "
+              "after %" PRIu64,
+              from);
     } else if (size) {
         blame(c, "checkpoint", "there is no checkpoint: nothing here was signed");
     }
@@ -421,11 +429,14 @@ static void judge_since(struct check *c)
         return;
     if (c->tree.size < s->size) {
         blame_entry(c, c->tree.size);
-        blame(c, "", "the log was cut: a head of %" PRIu64 " entries is known, only %" PRIu64
-              " are here", s->size, c->tree.size);
+        blame(c, "",
+              "the log was cut: a head of %" PRIu64 " entries is known, only %" PRIu64 " are here",
+              s->size, c->tree.size);
     } else if (!c->since_root_ok) {
-        blame(c, "", "the log is not the one whose head of %" PRIu64 " entries is known: it was "
-              "rewritten", s->size);
+        blame(c, "",
+              "the log is not the one whose head of %" PRIu64 " entries is known: it was "
+              "rewritten",
+              s->size);
     } else {
         c->rep->since_ok = true;
     }

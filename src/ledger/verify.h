@@ -15,10 +15,10 @@
 #include <stdint.h>
 #include "core/core.h"
 
-#define GVM_MAX_ORIGIN 255u         /* name of a log and of its key, bytes without NUL */
-#define GVM_MAX_NOTE (1u << 20)     /* one signed note, bytes */
-#define GVM_MAX_PROOF (2u << 20)    /* one proof text, bytes */
-#define GVM_LEDGER_HASH 32u         /* SHA-256 */
+#define GVM_MAX_ORIGIN  255u       /* name of a log and of its key, bytes without NUL */
+#define GVM_MAX_NOTE    (1u << 20) /* one signed note, bytes */
+#define GVM_MAX_PROOF   (2u << 20) /* one proof text, bytes */
+#define GVM_LEDGER_HASH 32u        /* SHA-256 */
 
 /* ---- keys ---- */
 
@@ -47,34 +47,34 @@ struct gvm_checkpoint {
     uint8_t root[GVM_LEDGER_HASH];
 };
 /* Reads a signed checkpoint without looking at its signatures. -EBADMSG. */
-int gvm_checkpoint_parse(struct gvm_str note, struct gvm_checkpoint *ret, struct gvm_err *err)
-    GVM_MUST_CHECK;
-/* The same, and demands a good signature of `key` under an origin that is the key's name. Signatures
- * of other keys are skipped. */
+int gvm_checkpoint_parse(struct gvm_str note, struct gvm_checkpoint *ret,
+                         struct gvm_err *err) GVM_MUST_CHECK;
+/* The same, and demands a good signature of `key` under an origin that is the key's name.
+ * Signatures of other keys are skipped. */
 int gvm_checkpoint_open(struct gvm_str note, const struct gvm_vkey *key, struct gvm_checkpoint *ret,
                         struct gvm_err *err) GVM_MUST_CHECK;
 
 /* ---- the whole log ---- */
 
 struct gvm_verify_opts {
-    const struct gvm_vkey *key;          /* needed */
-    const struct gvm_checkpoint *since;  /* a head kept elsewhere, already opened; or NULL */
-    bool still;                          /* no writer is at work: give a half line no time to become whole */
+    const struct gvm_vkey *key;         /* needed */
+    const struct gvm_checkpoint *since; /* a head kept elsewhere, already opened; or NULL */
+    bool still; /* no writer is at work: give a half line no time to become whole */
 };
 
 struct gvm_verify_report {
-    bool ok;                             /* false (the zero value) means tampering was found */
-    bool since_ok;                       /* the log extends opts->since */
+    bool ok;       /* false (the zero value) means tampering was found */
+    bool since_ok; /* the log extends opts->since */
     bool have_bad_index;
-    uint64_t bad_index;                  /* first entry that is not what was signed */
-    char bad_file[160];                  /* file below the ledger's directory, "" when none is to blame */
-    char reason[256];                    /* one sentence */
-    uint64_t entries;                    /* whole entries read */
-    uint64_t unsigned_entries;           /* of these, beyond the signed head */
-    bool torn_tail;                      /* behind them, and behind the head, lie bytes that are no entry: what
-                                          * a crash leaves; the next start of the writer moves them aside */
-    uint64_t bytes, segments, tiles;     /* what was read */
-    struct gvm_checkpoint head;          /* the signed head; size 0 and no origin when none yet */
+    uint64_t bad_index;        /* first entry that is not what was signed */
+    char bad_file[160];        /* file below the ledger's directory, "" when none is to blame */
+    char reason[256];          /* one sentence */
+    uint64_t entries;          /* whole entries read */
+    uint64_t unsigned_entries; /* of these, beyond the signed head */
+    bool torn_tail; /* behind them, and behind the head, lie bytes that are no entry: what
+                     * a crash leaves; the next start of the writer moves them aside */
+    uint64_t bytes, segments, tiles; /* what was read */
+    struct gvm_checkpoint head;      /* the signed head; size 0 and no origin when none yet */
 };
 
 /* Reads everything below `dir` once, in constant memory. 0 = *ret is filled and ret->ok is the
@@ -85,13 +85,15 @@ int gvm_ledger_verify(const char *dir, const struct gvm_verify_opts *opts,
 /* ---- one entry ---- */
 
 /* Makes the proof text (C2SP tlog-proof@v1) of entry `index` against the checkpoint in `dir`, and
- * the entry's bytes. The result was checked against that checkpoint's root (the signature is for the
- * receiver to check). -ERANGE: not signed yet; -EBADMSG: the log does not fit its checkpoint. */
+ * the entry's bytes. The result was checked against that checkpoint's root (the signature is for
+ * the receiver to check). -ERANGE: not signed yet; -EBADMSG: the log does not fit its checkpoint.
+ */
 int gvm_proof_make(const char *dir, uint64_t index, struct gvm_buf *out, struct gvm_buf *ret_entry,
                    struct gvm_err *err) GVM_MUST_CHECK;
-/* Checks a proof offline: signature by `key`, and that `entry` stands at the index the proof names. */
+/* Checks a proof offline: signature by `key`, and that `entry` stands at the index the proof names.
+ */
 int gvm_proof_check(struct gvm_str proof, struct gvm_str entry, const struct gvm_vkey *key,
-                    uint64_t *ret_index, struct gvm_checkpoint *ret_head, struct gvm_err *err)
-    GVM_MUST_CHECK;
+                    uint64_t *ret_index, struct gvm_checkpoint *ret_head,
+                    struct gvm_err *err) GVM_MUST_CHECK;
 
 #endif

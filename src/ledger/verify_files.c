@@ -1,5 +1,5 @@
-/* verify_files.c - the ledger's files as a stranger finds them: opened without following links, read in
- * windows of fixed size, nothing about them believed. */
+/* verify_files.c - the ledger's files as a stranger finds them: opened without following links,
+ * read in windows of fixed size, nothing about them believed. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -12,9 +12,9 @@
 
 enum { WINDOW = 1 << 20, JUMP = 8 << 10, MAX_SEGMENTS = 1 << 24 };
 
-void vfiles_segment_path(char dst[VPATH], uint64_t first)
+void vfiles_segment_path(char dst[VPATH], uint64_t first, bool packed)
 {
-    (void)snprintf(dst, VPATH, "events/%020" PRIu64 ".jsonl", first);
+    (void)snprintf(dst, VPATH, "events/%020" PRIu64 ".jsonl%s", first, packed ? ".zst" : "");
 }
 
 void vfiles_tile_path(char dst[VPATH], unsigned level, uint64_t index)
@@ -35,7 +35,7 @@ void vfiles_tile_path(char dst[VPATH], unsigned level, uint64_t index)
     dst[len] = '\0';
 }
 
-/* "00000000000000000042.jsonl" -> 42; false for any other name. */
+/* "00000000000000000042.jsonl" or ".jsonl.zst" -> 42; false for any other name. */
 static bool segment_index(const char *name, uint64_t *ret)
 {
     uint64_t v = 0;
@@ -45,7 +45,7 @@ static bool segment_index(const char *name, uint64_t *ret)
         v = v * 10 + (uint64_t)(name[i] - '0');
     }
     *ret = v;
-    return strcmp(name + 20, ".jsonl") == 0;
+    return strcmp(name + 20, ".jsonl") == 0 || strcmp(name + 20, ".jsonl.zst") == 0;
 }
 
 static int by_value(const void *a, const void *b)
@@ -88,8 +88,12 @@ int vfiles_segments(int dirfd, uint64_t **ret, size_t *ret_n, struct gvm_err *er
     }
     if (n)
         qsort(list, n, sizeof *list, by_value);
+    size_t kept = 0; /* a segment is there twice while the writer packs it */
+    for (size_t i = 0; i < n; i++)
+        if (!i || list[i] != list[i - 1])
+            list[kept++] = list[i];
     *ret = list;
-    *ret_n = n;
+    *ret_n = kept;
     return 0;
 }
 
@@ -110,12 +114,33 @@ int vfiles_read(int dirfd, const char *path, struct gvm_buf *out)
 
 /* ---- lines ---- */
 
-int vlines_open(struct vlines *l, int fd)
+/* The plain form goes away only when the packed one is there: looked for again, it cannot be
+ * missed. */
+static int open_either(int dirfd, uint64_t first, bool *ret_packed)
 {
-    uint8_t *win = malloc(WINDOW);
-    if (!win)
+    char path[VPATH];
+    int fd = -ENOENT;
+    for (unsigned i = 0; fd == -ENOENT && i < 3; i++) {
+        *ret_packed = i == 1;
+        vfiles_segment_path(path, first, *ret_packed);
+        fd = vfiles_open(dirfd, path);
+    }
+    return fd;
+}
+
+int vlines_open(struct vlines *l, int dirfd, uint64_t first)
+{
+    bool packed = false;
+    struct vlines next = {.fd = open_either(dirfd, first, &packed), .first = first, .step = WINDOW};
+    if (next.fd < 0)
+        return next.fd;
+    next.win = malloc(WINDOW);
+    next.pack = packed ? vpack_new(first) : NULL;
+    if (!next.win || (packed && !next.pack)) {
+        vlines_done(&next);
         return -ENOMEM;
-    *l = (struct vlines){.fd = fd, .win = win, .step = WINDOW};
+    }
+    *l = next;
     return 0;
 }
 
@@ -126,21 +151,60 @@ void vlines_seek(struct vlines *l, uint64_t offset)
         l->pos = (size_t)(offset - l->off);
         return;
     }
-    l->off = offset;
-    l->have = l->pos = 0;
+    l->have = l->pos = l->skip = 0;
     l->step = JUMP;
+    l->off = offset;
+    if (!l->pack)
+        return;
+    l->off = vpack_seek(l->pack, l->fd, UINT64_MAX, offset).offset;
+    l->skip = (size_t)(offset - l->off); /* past the block: nothing lies there */
 }
 
 void vlines_done(struct vlines *l)
 {
     free(l->win);
     l->win = NULL;
+    vpack_free(l->pack);
+    l->pack = NULL;
     gvm_close(&l->fd);
+}
+
+uint64_t vlines_skip_to(struct vlines *l, uint64_t index)
+{
+    if (!l->pack)
+        return l->first;
+    struct vpack_place at = vpack_seek(l->pack, l->fd, index, UINT64_MAX);
+    l->off = at.offset;
+    return at.index;
+}
+
+void vlines_again(struct vlines *l)
+{
+    if (l->pack)
+        return;
+    l->off += l->pos;
+    l->have = l->pos = 0;
+    l->eof = false;
+}
+
+/* The next block; all lines of the one before were taken. */
+static int fill_packed(struct vlines *l)
+{
+    size_t n = 0;
+    int r = vpack_next(l->pack, l->fd, l->win, WINDOW, &n);
+    l->eof = r == -ENODATA;
+    l->off += l->have;
+    l->have = n;
+    l->pos = l->skip < n ? l->skip : n;
+    l->skip = 0;
+    return l->eof ? 0 : r;
 }
 
 /* Moves what is unread to the front and reads behind it. */
 static int fill(struct vlines *l)
 {
+    if (l->pack)
+        return fill_packed(l);
     memmove(l->win, l->win + l->pos, l->have - l->pos);
     l->off += l->pos;
     l->have -= l->pos;
@@ -184,7 +248,7 @@ int vlines_next(struct vlines *l, struct gvm_str *ret)
             return n ? VLINE_TORN : VLINE_END;
         int r = fill(l);
         if (r < 0)
-            return r;
+            return r == -EBADMSG ? VLINE_DAMAGED : r;
     }
 }
 

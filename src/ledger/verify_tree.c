@@ -69,9 +69,9 @@ void vhash_node(struct vhasher *h, const uint8_t l[VHASH], const uint8_t r[VHASH
     sum(h, &in, sizeof in, false, ret);
 }
 
-void vhash_empty(struct vhasher *h, uint8_t ret[VHASH])
+void vhash_bytes(struct vhasher *h, const void *p, size_t n, uint8_t ret[VHASH])
 {
-    sum(h, "", 0, false, ret);
+    sum(h, p, n, false, ret);
 }
 
 int vtree_add(struct vtree *t, const uint8_t leaf[VHASH], struct gvm_err *err)
@@ -99,7 +99,7 @@ void vtree_root(const struct vtree *t, uint8_t ret[VHASH])
 {
     uint8_t acc[VHASH];
     if (!t->depth) {
-        vhash_empty(t->h, ret);
+        vhash_bytes(t->h, "", 0, ret); /* RFC 6962: the hash of nothing */
         return;
     }
     memcpy(acc, t->stack[t->depth - 1].hash, VHASH);

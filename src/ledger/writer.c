@@ -1,14 +1,15 @@
 /* writer.c - one batch at a time: write, sync, tell, then hash and file.
  *
- *   add ... add -> commit (one write, one fdatasync) -> [askers are answered] -> settle (tree, tiles)
+ *   add ... add -> commit (one write, one fdatasync) -> [askers are answered] -> settle (tree,
+ * tiles)
  *                     |
  *                     '- failed: cut back, nothing of the batch counts, heal() until it works again
  *
- * Invariants: durable counts entries whose bytes were synced and nothing else; tree->size <= durable,
- * equal after settle(); a head is only made from the tree. Full tiles are written together before the next
- * head is published (each new file may have to wait for the file system's journal), and synced when there
- * is nothing else to do (idle), or by force when TILES_UNSYNCED are not; how far that got is kept in
- * `tiles-synced`, from where recovery computes them again.
+ * Invariants: durable counts entries whose bytes were synced and nothing else; tree->size <=
+ * durable, equal after settle(); a head is only made from the tree. Full tiles are written together
+ * before the next head is published (each new file may have to wait for the file system's journal),
+ * and synced when there is nothing else to do (idle), or by force when TILES_UNSYNCED are not; how
+ * far that got is kept in `tiles-synced`, from where recovery computes them again.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -40,8 +41,8 @@ int ledger_writer_add(struct ledger_writer *w, struct gvm_str line)
         return -ENOMEM;
     }
     if (private_claims(line)) {
-        int r = private_seal(w->hasher.ctx, (char *)gvm_buf_data(&w->batch) + w->batch.len - line.n - 1,
-                             line.n);
+        int r = private_seal(w->hasher.ctx,
+                             (char *)gvm_buf_data(&w->batch) + w->batch.len - line.n - 1, line.n);
         if (r < 0) {
             w->batch.len -= line.n + 1;
             return r;
@@ -54,9 +55,14 @@ int ledger_writer_add(struct ledger_writer *w, struct gvm_str line)
 static int rotate(struct ledger_writer *w)
 {
     if (w->seg.fd >= 0) {
+        struct ledger_closed c = {w->seg.first, w->seg.off, gvm_now_ns(), false};
         int r = ledger_segment_finish(w->ops, &w->seg);
+        if (!r)
+            r = ledger_closed_add(&w->closed, &w->nclosed, c);
         if (r < 0)
             return r;
+        w->closed_bytes += c.bytes;
+        w->untold++;
     }
     return ledger_segment_create(w->ops, w->dirfd, w->eventsfd, w->durable, &w->seg);
 }
@@ -209,9 +215,9 @@ int ledger_writer_settle(struct ledger_writer *w, struct gvm_err *err)
     return gvm_err_sys(err, -r, "ledger: cannot write tiles");
 }
 
-bool ledger_writer_idle(struct ledger_writer *w)
+static bool sync_some(struct ledger_writer *w)
 {
-    if (w->failed || full_tiles(w, 0) * TILE_WIDTH < w->tiles_synced + TILES_LAZY * TILE_WIDTH)
+    if (full_tiles(w, 0) * TILE_WIDTH < w->tiles_synced + TILES_LAZY * TILE_WIDTH)
         return false;
     int r = ledger_writer_tiles(w);
     if (!r)
@@ -219,6 +225,13 @@ bool ledger_writer_idle(struct ledger_writer *w)
     if (r == 0)
         r = write_mark(w);
     return r > 0;
+}
+
+bool ledger_writer_idle(struct ledger_writer *w)
+{
+    if (w->failed)
+        return false;
+    return sync_some(w) || ledger_prune_step(w) > 0 || ledger_pack_step(w) > 0;
 }
 
 int ledger_writer_partials(struct ledger_writer *w)
@@ -241,6 +254,10 @@ int ledger_writer_partials(struct ledger_writer *w)
 static int start(struct ledger_writer *w, struct gvm_err *err)
 {
     w->nwaiting = 0;
+    w->untold = 0;
+    w->prune.to = 0;
+    w->pack_failed = NO_INDEX;
+    ledger_pack_drop(w);
     int r = ledger_recover(w, err);
     if (r < 0)
         return r;
@@ -266,8 +283,9 @@ int ledger_writer_heal(struct ledger_writer *w, struct gvm_err *err)
     }
     int r = start(w, err);
     if (!r && w->durable != durable)
-        r = gvm_err_set(err, EBADMSG, "ledger: %" PRIu64 " entries were durable and %" PRIu64
-                        " are on disk", durable, w->durable);
+        r = gvm_err_set(err, EBADMSG,
+                        "ledger: %" PRIu64 " entries were durable and %" PRIu64 " are on disk",
+                        durable, w->durable);
     if (!r && w->fresh_segment && w->seg.off)
         if ((r = rotate(w)) < 0)
             r = gvm_err_sys(err, -r, "ledger: cannot start a new segment");
@@ -334,6 +352,7 @@ static struct ledger_writer *alloc_writer(int dirfd, const struct ledger_writer_
         return NULL;
     w->ops = opts->ops ? opts->ops : &ledger_real_ops;
     w->segment_max = opts->segment_max ? opts->segment_max : SEGMENT_MAX;
+    w->keep = opts->keep;
     w->dirfd = dirfd;
     w->eventsfd = w->lockfd = w->seg.fd = -1;
     gvm_buf_init(&w->batch, BATCH_BYTES + GVM_MAX_ENTRY + 2);
@@ -378,6 +397,8 @@ void ledger_writer_abandon(struct ledger_writer *w)
     if (!w)
         return;
     ledger_segment_close(w->ops, &w->seg);
+    ledger_pack_drop(w);
+    free(w->closed);
     gvm_close(&w->eventsfd);
     gvm_close(&w->lockfd);
     gvm_close(&w->dirfd);

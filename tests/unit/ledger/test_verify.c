@@ -23,12 +23,16 @@ static void make_small(unsigned n)
 
 static uint64_t *segments(size_t *n)
 {
-    uint64_t *first = NULL;
+    struct ledger_closed *list = NULL;
     char path[256];
     path_in(path, "events");
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    assert_int_equal(ledger_segment_list(fd, &first, n, NULL), 0);
+    assert_int_equal(ledger_segment_list(fd, &list, n, NULL), 0);
     close(fd);
+    uint64_t *first = calloc(*n + 1, sizeof *first);
+    for (size_t i = 0; i < *n; i++)
+        first[i] = list[i].first;
+    free(list);
     return first;
 }
 
@@ -75,7 +79,7 @@ static void flip_segments(bool all)
     uint64_t *first = segments(&n);
     for (size_t i = 0; i < n; i++) {
         char name[64], file[SEGMENT_NAME];
-        ledger_segment_name(file, first[i]);
+        ledger_segment_name(file, first[i], LEDGER_PLAIN);
         (void)snprintf(name, sizeof name, "events/%s", file);
         flip_file(name, all, true, first[i]);
     }
@@ -215,7 +219,7 @@ static void test_missing_files(void **state)
     uint64_t *first = segments(&n);
     assert_true(n > 3);
     for (size_t i = 0; i < n; i++) {
-        ledger_segment_name(name, first[i]);
+        ledger_segment_name(name, first[i], LEDGER_PLAIN);
         (void)snprintf(rel, sizeof rel, "events/%s", name);
         struct gvm_buf b = slurp(rel);
         path_in(path, rel);

@@ -385,23 +385,23 @@ static void test_reader_finds_gap(void **state)
     uint64_t index;
     int got;
     make_log(200, 3000);
-    uint64_t *first = NULL;
+    struct ledger_closed *seg = NULL;
     size_t n = 0;
     char path[256], name[SEGMENT_NAME], rel[64];
     int fd = open(test_dir, O_RDONLY | O_DIRECTORY);
     int events = openat(fd, "events", O_RDONLY | O_DIRECTORY);
-    assert_int_equal(ledger_segment_list(events, &first, &n, &err), 0);
+    assert_int_equal(ledger_segment_list(events, &seg, &n, &err), 0);
     assert_true(n > 3);
-    ledger_segment_name(name, first[1]);
+    ledger_segment_name(name, seg[1].first, LEDGER_PLAIN);
     (void)snprintf(rel, sizeof rel, "events/%s", name);
     path_in(path, rel);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(gvm_ledger_reader_open(test_dir, 0, &r, &err), 0);
     while ((got = gvm_ledger_reader_next(r, &index, &line, &err)) > 0)
-        assert_true(index < first[1]);
+        assert_true(index < seg[1].first);
     assert_int_equal(got, -EBADMSG);
     gvm_ledger_reader_free(r);
-    free(first);
+    free(seg);
     close(events);
     close(fd);
 }
