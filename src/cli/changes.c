@@ -111,6 +111,15 @@ static int choose(struct cli_changes *c, const char *word, struct gvm_err *err)
     return found ? 0 : gvm_err_set(err, ENOENT, "run %s has no change at '%s'", c->id, word);
 }
 
+int cli_changes_alloc(struct cli_changes *c, struct gvm_err *err)
+{
+    c->chosen = gvm_calloc(c->all.n + 1, sizeof(*c->chosen));
+    c->exact = gvm_calloc(c->all.n + 1, sizeof(*c->exact));
+    c->choices = gvm_calloc(c->all.n + 1, sizeof(*c->choices));
+    bool good = c->chosen && c->exact && c->choices;
+    return good ? 0 : gvm_err_set(err, ENOMEM, "out of memory");
+}
+
 int cli_changes_open(int argc, char **argv, struct cli_changes *ret, struct gvm_err *err)
 {
     *ret = (struct cli_changes){0};
@@ -120,10 +129,10 @@ int cli_changes_open(int argc, char **argv, struct cli_changes *ret, struct gvm_
         r = gvm_changes_scan(ret->dir, &ret->all, err);
     if (r < 0)
         return r;
-    ret->chosen = gvm_calloc(ret->all.n, sizeof(bool));
-    ret->exact = gvm_calloc(ret->all.n, sizeof(bool));
-    if (!ret->chosen || !ret->exact)
-        return gvm_err_set(err, ENOMEM, "out of memory");
+    r = cli_changes_alloc(ret, err);
+    if (r < 0)
+        return r;
+    ret->how = "commit";
     ret->named = at < argc;
     for (size_t i = 0; i < ret->all.n; i++)
         ret->chosen[i] = !ret->named;
@@ -137,6 +146,7 @@ void cli_changes_done(struct cli_changes *c)
     gvm_changes_done(&c->all);
     free(c->chosen);
     free(c->exact);
+    free(c->choices);
     *c = (struct cli_changes){0};
 }
 
@@ -150,11 +160,27 @@ bool cli_changes_live(const struct cli_changes *c)
     return gvm_run_is_live(&c->rec);
 }
 
+/* ---- landing ---- */
+
+static int note_commit(void *arg, const struct gvm_landing *list, size_t n, struct gvm_err *err)
+{
+    const struct cli_changes *c = arg;
+    return cli_note_landings(&c->rec, "fs.commit", c->how, &c->all, list, n, err);
+}
+
+int cli_changes_land(struct cli_changes *c, bool force, size_t *ret_done, struct gvm_err *err)
+{
+    const struct gvm_commit_how how = {.force = force, .record = note_commit, .arg = c};
+    for (size_t i = 0; i < c->all.n; i++)
+        c->choices[i].land = c->chosen[i];
+    return gvm_changes_commit(c->dir, &c->all, c->choices, &how, ret_done, err);
+}
+
 /* ---- showing ---- */
 
 void cli_print_change(FILE *f, const struct gvm_change *ch, bool color)
 {
-    static const char letters[] = "AMDmT";
+    static const char letters[] = "AMDmTxR";
     static const char *const colors[] = {"\033[33m", "\033[31m", "\033[32m", "\033[2m"};
     fprintf(f, "  %c  ", letters[ch->kind]);
     cli_print_safe(f, ch->path);

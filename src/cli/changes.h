@@ -10,9 +10,11 @@ struct cli_changes {
     char dir[GVM_PATH_MAX];
     struct gvm_run_record rec;
     struct gvm_changes all;
-    bool named;   /* paths were given; otherwise everything is chosen */
-    bool *chosen; /* per change */
-    bool *exact;  /* per change: it was named itself, not only a folder above it */
+    bool named;                 /* paths were given; otherwise everything is chosen */
+    bool *chosen;               /* per change */
+    bool *exact;                /* per change: it was named itself, not only a folder above it */
+    struct gvm_choice *choices; /* per change: what cli_changes_land() does with a chosen one */
+    const char *how;            /* "commit", "review", "auto": for the record */
 };
 
 /* Reads [RUN] [PATHS...] from argv[optind..]: the first is the run when it names one. Paths are
@@ -33,9 +35,18 @@ void cli_change_json(struct gvm_jw *w, const struct gvm_change *ch);
 /* Number and noun: "1 change", "2 changes". */
 const char *cli_count(size_t n, const char *noun, char dst[64]);
 
-/* Puts `kind` (fs.commit or fs.discard) with the chosen changes and their hashes on record,
- * durably, in as many entries as it takes. Starts the daemon when none runs. */
-int cli_changes_note(const struct cli_changes *c, const char *kind,
+/* Empty choices for every change; after c->all was filled. */
+int cli_changes_alloc(struct cli_changes *c, struct gvm_err *err) GVM_MUST_CHECK;
+/* Lands what is chosen, as fs.commit on record (durably, before anything lands). Starts the daemon
+ * when none runs. */
+int cli_changes_land(struct cli_changes *c, bool force, size_t *ret_done,
                      struct gvm_err *err) GVM_MUST_CHECK;
+/* Puts fs.discard with the chosen changes and their hashes on record, in as many entries as it
+ * takes. */
+int cli_changes_note_discard(const struct cli_changes *c, struct gvm_err *err) GVM_MUST_CHECK;
+/* A commit or an undo of `rec`'s run: kind is fs.commit or fs.undo. `all` may be NULL. */
+int cli_note_landings(const struct gvm_run_record *rec, const char *kind, const char *how,
+                      const struct gvm_changes *all, const struct gvm_landing *list, size_t n,
+                      struct gvm_err *err) GVM_MUST_CHECK;
 
 #endif

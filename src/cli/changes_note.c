@@ -1,4 +1,4 @@
-/* Commits and discards on record: one ledger entry, or several when the list is long. */
+/* Commits, undos and discards on record: one ledger entry, or several when the list is long. */
 #include "cli/changes.h"
 
 #include <errno.h>
@@ -8,11 +8,19 @@
 #define NOTE_TIMEOUT_MS 15000
 
 struct note {
-    const struct cli_changes *c;
-    const char *kind;
+    const struct gvm_run_record *rec;
+    const char *kind, *how;
     struct gvm_chan *chan;
     struct gvm_buf list; /* the members of the array, with commas */
-    size_t part, noted, total;
+    size_t part, total;
+};
+
+/* One path as it is recorded. */
+struct noted {
+    struct gvm_str path;
+    const struct gvm_change *change; /* NULL: a folder on the way, or an undo */
+    const char *before, *after;
+    bool merged;
 };
 
 static int send_part(struct note *n, struct gvm_err *err)
@@ -23,8 +31,9 @@ static int send_part(struct note *n, struct gvm_err *err)
     gvm_jw_init(&w, &out);
     gvm_jw_object(&w);
     gvm_jw_kstrz(&w, "kind", n->kind);
-    gvm_jw_kstrz(&w, "run", n->c->id);
-    gvm_jw_kstrz(&w, "agent", n->c->rec.agent);
+    gvm_jw_kstrz(&w, "run", n->rec->run);
+    gvm_jw_kstrz(&w, "agent", n->rec->agent);
+    gvm_jw_kstrz(&w, "how", n->how);
     gvm_jw_kint(&w, "part", (int64_t)++n->part);
     gvm_jw_kint(&w, "total", (int64_t)n->total);
     gvm_jw_key(&w, "paths");
@@ -52,56 +61,93 @@ static int send_part(struct note *n, struct gvm_err *err)
                       : 0;
 }
 
-static int put_change(const struct note *n, const struct gvm_change *ch, struct gvm_buf *out,
-                      struct gvm_err *err)
+static void put_noted(const struct noted *p, struct gvm_buf *out)
 {
-    char before[65], after[65];
-    int r = gvm_change_hashes(n->c->dir, ch, before, after, err);
-    if (r < 0)
-        return r;
     /* A path may be longer than an entry: its beginning names it, its hash stays whole. */
-    struct gvm_str path = {ch->path.p, ch->path.n < 4096 ? ch->path.n : 4096};
+    struct gvm_str path = {p->path.p, p->path.n < 4096 ? p->path.n : 4096};
     struct gvm_jw w;
     gvm_jw_init(&w, out);
     gvm_jw_object(&w);
     gvm_jw_kstr(&w, "path", path);
-    gvm_jw_kstrz(&w, "change", gvm_change_kind_name(ch->kind));
-    gvm_jw_kstrz(&w, "class", gvm_change_class_name(ch->class_));
-    gvm_jw_kstrz(&w, "before", *before ? before : NULL);
-    gvm_jw_kstrz(&w, "after", *after ? after : NULL);
+    if (p->change) {
+        gvm_jw_kstrz(&w, "change", gvm_change_kind_name(p->change->kind));
+        gvm_jw_kstrz(&w, "class", gvm_change_class_name(p->change->class_));
+    }
+    gvm_jw_kstrz(&w, "before", *p->before ? p->before : NULL);
+    gvm_jw_kstrz(&w, "after", *p->after ? p->after : NULL);
+    if (p->merged)
+        gvm_jw_kbool(&w, "merged", true);
     gvm_jw_object_end(&w);
-    return out->failed ? gvm_err_set(err, ENOMEM, "out of memory") : 0;
 }
 
-static int note_all(struct note *n, struct gvm_err *err)
+static int add_noted(struct note *n, const struct noted *p, struct gvm_err *err)
 {
     GVM_CLEANUP(gvm_buf_done) struct gvm_buf one;
     gvm_buf_init(&one, ENTRY_ROOM);
-    int r = 0;
-    for (size_t i = 0; r == 0 && i < n->c->all.n; i++) {
-        if (!n->c->chosen[i])
-            continue;
-        gvm_buf_reset(&one);
-        r = put_change(n, &n->c->all.list[i], &one, err);
-        if (r == 0 && n->list.len + one.len + 1 > ENTRY_ROOM)
-            r = send_part(n, err);
-        if (r == 0 && ((n->list.len && gvm_buf_addc(&n->list, ',') < 0) ||
-                       gvm_buf_adds(&n->list, gvm_buf_str(&one)) < 0))
-            r = gvm_err_set(err, ENOMEM, "out of memory");
-    }
-    return r == 0 && n->list.len ? send_part(n, err) : r;
+    put_noted(p, &one);
+    if (one.failed)
+        return gvm_err_set(err, ENOMEM, "out of memory");
+    int r = n->list.len + one.len + 1 > ENTRY_ROOM ? send_part(n, err) : 0;
+    if (r < 0)
+        return r;
+    if (n->list.len)
+        gvm_buf_addc(&n->list, ',');
+    gvm_buf_adds(&n->list, gvm_buf_str(&one));
+    return n->list.failed ? gvm_err_set(err, ENOMEM, "out of memory") : 0;
 }
 
-int cli_changes_note(const struct cli_changes *c, const char *kind, struct gvm_err *err)
+static int begin(struct note *n, struct gvm_err *err)
 {
-    struct note n = {.c = c, .kind = kind};
-    gvm_buf_init(&n.list, ENTRY_ROOM + 1);
+    gvm_buf_init(&n->list, ENTRY_ROOM + 1);
+    return cli_connect(true, &n->chan, err);
+}
+
+static int finish(struct note *n, int r, struct gvm_err *err)
+{
+    if (r == 0 && n->list.len)
+        r = send_part(n, err);
+    gvm_chan_free(n->chan);
+    gvm_buf_done(&n->list);
+    return r;
+}
+
+int cli_note_landings(const struct gvm_run_record *rec, const char *kind, const char *how,
+                      const struct gvm_changes *all, const struct gvm_landing *list, size_t count,
+                      struct gvm_err *err)
+{
+    struct note n = {.rec = rec, .kind = kind, .how = how, .total = count};
+    int r = begin(&n, err);
+    for (size_t i = 0; r == 0 && i < count; i++) {
+        const struct gvm_landing *l = &list[i];
+        const struct noted p = {.path = l->path,
+                                .change = all && l->index < all->n ? &all->list[l->index] : NULL,
+                                .before = l->before,
+                                .after = l->after,
+                                .merged = l->merged};
+        r = add_noted(&n, &p, err);
+    }
+    return finish(&n, r, err);
+}
+
+int cli_changes_note_discard(const struct cli_changes *c, struct gvm_err *err)
+{
+    struct note n = {.rec = &c->rec, .kind = "fs.discard", .how = c->how};
     for (size_t i = 0; i < c->all.n; i++)
         n.total += c->chosen[i];
-    int r = n.total ? cli_connect(true, &n.chan, err) : 0;
-    if (r == 0)
-        r = note_all(&n, err);
-    gvm_chan_free(n.chan);
-    gvm_buf_done(&n.list);
-    return r;
+    if (!n.total)
+        return 0;
+    int r = begin(&n, err);
+    for (size_t i = 0; r == 0 && i < c->all.n; i++) {
+        char before[65], after[65];
+        if (!c->chosen[i])
+            continue;
+        r = gvm_change_hashes(c->dir, &c->all.list[i], before, after, err);
+        const struct noted p = {.path = c->all.list[i].path,
+                                .change = &c->all.list[i],
+                                .before = before,
+                                .after = after};
+        if (r == 0)
+            r = add_noted(&n, &p, err);
+    }
+    return finish(&n, r, err);
 }

@@ -117,12 +117,6 @@ static bool ask_all(const struct cli_changes *c, const struct options *o, size_t
     return false;
 }
 
-static bool is_chosen(void *arg, const struct gvm_change *ch)
-{
-    const struct cli_changes *c = arg;
-    return c->chosen[cli_change_index(c, ch)];
-}
-
 /* What is still staged after all: something came between the list and the landing. */
 static size_t report_left(const struct cli_changes *c, const struct options *o)
 {
@@ -175,9 +169,7 @@ static int land(struct cli_changes *c, const struct options *o, size_t n, struct
 {
     char count[64];
     size_t done = 0;
-    int r = cli_changes_note(c, "fs.commit", err);
-    if (r == 0)
-        r = gvm_changes_commit(c->dir, &c->all, is_chosen, c, o->force, &done, err);
+    int r = cli_changes_land(c, o->force, &done, err);
     if (r < 0)
         return r;
     size_t left = done < n ? report_left(c, o) : 0;

@@ -64,7 +64,7 @@ static int discard(int argc, char **argv, const struct options *o, struct gvm_er
     }
     r = confirm(&c, o, n, err);
     if (r == 0)
-        r = cli_changes_note(&c, "fs.discard", err);
+        r = cli_changes_note_discard(&c, err);
     if (r == 0)
         r = gvm_changes_discard(c.dir, &c.all, is_chosen, &c, &done, err);
     if (r < 0)

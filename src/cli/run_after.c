@@ -13,23 +13,15 @@ static bool is_auto(const struct gvm_change *ch)
     return ch->class_ == GVM_CLASS_AUTO && !ch->conflict && !ch->refusal;
 }
 
-static bool pick_auto(void *arg, const struct gvm_change *ch)
-{
-    (void)arg;
-    return is_auto(ch);
-}
-
 /* Files that land are on record, with their hashes, before they do. */
-static int merge_auto(struct run *r, struct cli_changes *c, size_t *ret_done, struct gvm_err *err)
+static int merge_auto(struct cli_changes *c, size_t *ret_done, struct gvm_err *err)
 {
     size_t n = 0;
     *ret_done = 0;
     for (size_t i = 0; i < c->all.n; i++)
         n += c->chosen[i] = is_auto(&c->all.list[i]);
-    if (n == 0)
-        return 0;
-    int x = cli_changes_note(c, "fs.commit", err);
-    return x < 0 ? x : gvm_changes_commit(r->dir, &c->all, pick_auto, NULL, false, ret_done, err);
+    c->how = "auto";
+    return n ? cli_changes_land(c, false, ret_done, err) : 0;
 }
 
 static size_t count_kind(const struct gvm_changes *all, enum gvm_change_kind kind)
@@ -115,11 +107,7 @@ static int open_changes(struct run *r, struct cli_changes *c, struct gvm_err *er
     memcpy(c->dir, r->dir, sizeof(c->dir));
     c->rec = r->record;
     int x = gvm_changes_scan(r->dir, &c->all, err);
-    if (x < 0)
-        return x;
-    c->chosen = gvm_calloc(c->all.n + 1, sizeof(*c->chosen));
-    c->exact = gvm_calloc(c->all.n + 1, sizeof(*c->exact));
-    return c->chosen && c->exact ? 0 : gvm_err_set(err, ENOMEM, "out of memory");
+    return x < 0 ? x : cli_changes_alloc(c, err);
 }
 
 static void put_changes(struct gvm_buf *out, const struct gvm_changes *all, size_t merged)
@@ -146,7 +134,9 @@ int run_after(struct run *r, struct gvm_err *err)
     int x = open_changes(r, &c, &e);
     keep_first(&first, &e, x);
     if (x == 0) {
-        x = merge_auto(r, &c, &merged, &e);
+        x = gvm_changes_remember(r->dir, &c.all, &e);
+        keep_first(&first, &e, x);
+        x = merge_auto(&c, &merged, &e);
         keep_first(&first, &e, x);
         x = note_summary(r, &c.all, merged, &e);
         keep_first(&first, &e, x);

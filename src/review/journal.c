@@ -1,167 +1,287 @@
-/* The journal of a commit: run_dir/commit.journal, written and synced before the first temporary
- * file exists and removed after the last change left the upper layer.
+/* The record of a commit: what it is about to do, later what it did.
  *
- *   line 1   {"v":1,"token":"<16 hex>"}
- *   line 2-  {"n":<number>,"path":"<base64 of the path>"}
+ * run_dir/commit/ while it is at work, run_dir/undo-<number>/ afterwards:
  *
- * A temporary name is ".gvm-<token>-<number>", in the folder of the path. After a crash each of
- * them that is still there is either the new content before its rename, or, when kinds were
- * exchanged, what the owner had before. Both may go: the first is still in the upper layer, the
- * second was chosen to be replaced. An old folder that is not empty goes back to its place. So
- * every file is as before or as after, and what did not land is still staged.
+ *   record     line 1   {"v":1,"token":"<16 hex>","when":<ns>,"undoes":<number>,"n":<operations>}
+ *              line 2- {"path":"<base64>","op":"put"|"delete"|"dress","before":STATE,"after":STATE,
+ *                        "tree":<index>,"keep":true,"source":<number>,"layer":true}
+ *              STATE is null, or {"mode","uid","gid","rdev","size","ino","atime","mtime","ctime",
+ *              "hash","target","xattrs"}; target and xattrs (state.c) in base64
+ *   kept-<i>   what the owner's file of operation i held before
+ *   skipped    one index a line: operations that did not happen
+ *   go         exists once it was decided that the commit happens
+ *   back       exists once it was decided that a commit that could not be finished is taken back
+ *
+ * The record is synced before the first temporary file comes to be, "go" before the first file of
+ * the owner is replaced.
  */
 #include "review/review_int.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/random.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#define JOURNAL     "commit.journal"
-#define JOURNAL_MAX (1u << 30)
+#define RECORD_MAX (1u << 30)
+#define FLUSH_AT   (128u << 10)
+
+static const char *const op_names[] = {"put", "delete", "dress"};
 
 static void free_arena(struct gvm_arena **a)
 {
     gvm_arena_free(*a);
 }
 
-void review_temp_name(const struct review_journal *j, size_t number, char dst[REVIEW_TEMP_NAME])
+void review_temp_name(const struct review_txn *t, size_t number, char dst[REVIEW_TEMP_NAME])
 {
-    snprintf(dst, REVIEW_TEMP_NAME, ".gvm-%s-%zu", j->token, number);
+    snprintf(dst, REVIEW_TEMP_NAME, ".gvm-%s-%zu", t->token, number);
 }
 
-static int add_line(struct gvm_buf *out, size_t number, struct gvm_str path)
+/* ---- writing ---- */
+
+static int put_base64(struct gvm_jw *w, const char *key, struct gvm_str bytes)
 {
-    char text[GVM_B64_LEN(REVIEW_MAX_PATH + REVIEW_MAX_NAME) + 1];
-    if (path.n > REVIEW_MAX_PATH + REVIEW_MAX_NAME)
-        return -ENAMETOOLONG;
-    gvm_b64(text, path.p, path.n);
-    return gvm_buf_addf(out, "{\"n\":%zu,\"path\":\"%s\"}\n", number, text);
+    gvm_jw_key(w, key);
+    gvm_buf_addc(w->out, '"');
+    uint8_t *p = gvm_buf_space(w->out, GVM_B64_LEN(bytes.n) + 1);
+    if (!p)
+        return -ENOBUFS;
+    gvm_b64((char *)p, bytes.p, bytes.n);
+    gvm_buf_grew(w->out, GVM_B64_LEN(bytes.n));
+    w->comma = true;
+    return gvm_buf_addc(w->out, '"');
 }
 
-static int write_lines(int fd, const struct gvm_changes *c, const bool *picked, const char *token)
+static int put_state(struct gvm_jw *w, const char *key, const struct review_state *s)
+{
+    gvm_jw_key(w, key);
+    if (!s->mode) {
+        gvm_jw_null(w);
+        return 0;
+    }
+    gvm_jw_object(w);
+    gvm_jw_kint(w, "mode", s->mode);
+    gvm_jw_kint(w, "uid", s->uid);
+    gvm_jw_kint(w, "gid", s->gid);
+    gvm_jw_kint(w, "rdev", (int64_t)s->rdev);
+    gvm_jw_kint(w, "size", (int64_t)s->size);
+    gvm_jw_kint(w, "ino", (int64_t)s->ino);
+    gvm_jw_kint(w, "atime", s->atime_ns);
+    gvm_jw_kint(w, "mtime", s->mtime_ns);
+    gvm_jw_kint(w, "ctime", s->ctime_ns);
+    gvm_jw_kstrz(w, "hash", s->hash);
+    int r = s->target.n ? put_base64(w, "target", s->target) : 0;
+    if (r == 0 && s->xattrs.n)
+        r = put_base64(w, "xattrs", s->xattrs);
+    gvm_jw_object_end(w);
+    return r;
+}
+
+static int put_op(struct gvm_buf *out, const struct review_op *op, bool layer)
+{
+    struct gvm_jw w;
+    gvm_jw_init(&w, out);
+    gvm_jw_object(&w);
+    int r = put_base64(&w, "path", op->path);
+    gvm_jw_kstrz(&w, "op", op_names[op->kind]);
+    if (r == 0)
+        r = put_state(&w, "before", &op->before);
+    if (r == 0)
+        r = put_state(&w, "after", &op->after);
+    if (op->tree != REVIEW_ALONE)
+        gvm_jw_kint(&w, "tree", (int64_t)op->tree);
+    if (op->keep)
+        gvm_jw_kbool(&w, "keep", true);
+    if (layer)
+        gvm_jw_kbool(&w, "layer", true);
+    gvm_jw_kint(&w, "source", (int64_t)op->source);
+    gvm_jw_object_end(&w);
+    return r == 0 ? gvm_buf_addc(out, '\n') : r;
+}
+
+static int flush(int fd, struct gvm_buf *out, size_t at)
+{
+    if (out->failed)
+        return -ENOBUFS;
+    if (out->len < at)
+        return 0;
+    int r = gvm_write_all(fd, gvm_buf_data(out), out->len);
+    gvm_buf_reset(out);
+    return r;
+}
+
+static int write_lines(const struct review_txn *t, int fd)
 {
     GVM_CLEANUP(gvm_buf_done) struct gvm_buf out;
-    gvm_buf_init(&out, 256u << 10);
-    int r = gvm_buf_addf(&out, "{\"v\":1,\"token\":\"%s\"}\n", token);
-    for (size_t i = 0; r == 0 && i < c->n; i++) {
-        if (!picked[i])
-            continue;
-        r = add_line(&out, i, c->list[i].path);
-        if (r == 0 && out.len > (128u << 10)) {
-            r = gvm_write_all(fd, gvm_buf_data(&out), out.len);
-            gvm_buf_reset(&out);
-        }
+    gvm_buf_init(&out, FLUSH_AT + (2u << 20));
+    gvm_buf_addf(&out, "{\"v\":1,\"token\":\"%s\",\"when\":%lld,\"undoes\":%lld,\"n\":%zu}\n",
+                 t->token, (long long)t->when_ns, (long long)t->undoes, t->n);
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < t->n; i++) {
+        const struct review_op *op = &t->ops[i];
+        r = put_op(&out, op, t->source < 0 && op->change != SIZE_MAX);
+        if (r == 0)
+            r = flush(fd, &out, FLUSH_AT);
     }
-    if (r == 0)
-        r = gvm_write_all(fd, gvm_buf_data(&out), out.len);
-    return r == 0 && fsync(fd) < 0 ? -errno : r;
+    return r == 0 ? flush(fd, &out, 1) : r;
 }
 
-int review_journal_begin(const struct review_run *r, const struct gvm_changes *c,
-                         const bool *picked, struct review_journal *ret, struct gvm_err *err)
+static int write_whole(const struct review_txn *t, const char *name,
+                       int (*lines)(const struct review_txn *, int))
 {
-    uint64_t random;
-    struct review_journal j = {.fd = -1};
-    if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
-        return gvm_err_sys(err, errno, "cannot get random bytes");
-    gvm_hex(j.token, &random, sizeof(random));
-    int n = review_step("journal");
-    if (n < 0)
-        return gvm_err_sys(err, -n, "cannot write the journal of run %s", r->rec.run);
+    char temp[32];
+    snprintf(temp, sizeof(temp), "%s.tmp", name);
     GVM_AUTOCLOSE int fd =
-        openat(r->dir, JOURNAL, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return gvm_err_sys(err, errno, "cannot create the journal of run %s", r->rec.run);
-    n = write_lines(fd, c, picked, j.token);
-    if (n == 0)
-        n = review_sync_dir(r->dir);
-    if (n < 0) {
-        (void)unlinkat(r->dir, JOURNAL, 0);
-        return gvm_err_sys(err, -n, "cannot write the journal of run %s", r->rec.run);
+        openat(t->dir, temp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    int r = fd < 0 ? -errno : lines(t, fd);
+    if (r == 0 && (fsync(fd) < 0 || renameat(t->dir, temp, t->dir, name) < 0))
+        r = -errno;
+    return r == 0 ? review_sync_dir(t->dir) : r;
+}
+
+int review_record_write(const struct review_txn *t)
+{
+    int r = review_step("record");
+    return r < 0 ? r : write_whole(t, "record", write_lines);
+}
+
+static int skipped_lines(const struct review_txn *t, int fd)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < t->n; i++) {
+        char line[32];
+        int n = snprintf(line, sizeof(line), "%zu\n", i);
+        if (t->ops[i].skipped)
+            r = gvm_write_all(fd, line, (size_t)n);
     }
-    j.fd = gvm_steal_fd(&fd);
-    *ret = j;
+    return r;
+}
+
+int review_skipped_write(const struct review_txn *t)
+{
+    int r = review_step("skipped");
+    return r < 0 ? r : write_whole(t, "skipped", skipped_lines);
+}
+
+/* ---- reading ---- */
+
+static int get_base64(struct gvm_arena *a, const struct gvm_json *v, const char *key,
+                      struct gvm_str *ret)
+{
+    struct gvm_str text = gvm_str(gvm_json_text(v, key, ""));
+    char *p = gvm_arena_alloc(a, text.n + 1);
+    size_t n = 0;
+    if (!p)
+        return -ENOMEM;
+    if (text.n && gvm_unb64(p, text.n, text, &n) < 0)
+        return -ENODATA;
+    *ret = (struct gvm_str){p, n};
     return 0;
 }
 
-int review_journal_end(const struct review_run *r, struct review_journal *j)
+static int get_state(struct gvm_arena *a, const struct gvm_json *v, struct review_state *s)
 {
-    gvm_close(&j->fd);
-    if (unlinkat(r->dir, JOURNAL, 0) < 0 && errno != ENOENT)
-        return -errno;
-    return review_sync_dir(r->dir);
-}
-
-bool review_needs_recovery(const struct review_run *r)
-{
-    return faccessat(r->dir, JOURNAL, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
-}
-
-static int remove_temp(const struct review_run *r, const struct review_journal *j, size_t number,
-                       struct gvm_str path)
-{
-    char leaf[REVIEW_MAX_NAME], temp[REVIEW_TEMP_NAME];
-    review_temp_name(j, number, temp);
-    GVM_AUTOCLOSE int dir = review_open_parent(r->host, path, leaf);
-    if (dir < 0)
-        return dir == -ENOENT || dir == -ENOTDIR || dir == -ELOOP ? 0 : dir;
-    if (unlinkat(dir, temp, 0) == 0 || errno == ENOENT)
+    *s = (struct review_state){.target = {"", 0}, .xattrs = {"", 0}};
+    if (!v || v->type != GVM_JSON_OBJECT)
         return 0;
-    if (unlinkat(dir, temp, AT_REMOVEDIR) == 0)
-        return 0;
-    if (errno != ENOTEMPTY && errno != EEXIST)
-        return -errno;
-    if (renameat2(dir, temp, dir, leaf, RENAME_EXCHANGE) < 0)
-        return -errno;
-    return unlinkat(dir, temp, 0) < 0 ? -errno : 0;
+    s->mode = (mode_t)gvm_json_int(v, "mode", 0);
+    s->uid = (uid_t)gvm_json_int(v, "uid", 0);
+    s->gid = (gid_t)gvm_json_int(v, "gid", 0);
+    s->rdev = (dev_t)gvm_json_int(v, "rdev", 0);
+    s->size = (uint64_t)gvm_json_int(v, "size", 0);
+    s->ino = (uint64_t)gvm_json_int(v, "ino", 0);
+    s->atime_ns = gvm_json_int(v, "atime", 0);
+    s->mtime_ns = gvm_json_int(v, "mtime", 0);
+    s->ctime_ns = gvm_json_int(v, "ctime", 0);
+    if (gvm_str_copy(s->hash, sizeof(s->hash), gvm_str(gvm_json_text(v, "hash", ""))) < 0)
+        return -ENODATA;
+    int r = get_base64(a, v, "target", &s->target);
+    return r < 0 ? r : get_base64(a, v, "xattrs", &s->xattrs);
 }
 
-/* One line; a torn or foreign one ends the journal (-ENODATA): nothing was begun before it was
- * synced. */
-static int recover_line(const struct review_run *r, struct review_journal *j, struct gvm_str line)
+static int read_op(struct review_txn *t, struct gvm_str line, struct review_op *op)
 {
-    GVM_CLEANUP(free_arena) struct gvm_arena *a = gvm_arena_new(256u << 10);
+    GVM_CLEANUP(free_arena) struct gvm_arena *a = gvm_arena_new(4u << 20);
     struct gvm_json *v = NULL;
     if (!a)
         return -ENOMEM;
     if (gvm_json_parse(a, line, &v, NULL) < 0)
         return -ENODATA;
-    const char *token = gvm_json_text(v, "token", NULL);
-    uint8_t bytes[8];
-    if (token)
-        return gvm_unhex(bytes, sizeof(bytes), gvm_str(token)) < 0 ||
-                       gvm_str_copy(j->token, sizeof(j->token), gvm_str(token)) < 0
-                   ? -ENODATA
-                   : 0;
-    struct gvm_str text = gvm_str(gvm_json_text(v, "path", ""));
-    char *path = gvm_arena_alloc(a, text.n + 1);
-    size_t n = 0;
-    int64_t number = gvm_json_int(v, "n", -1);
-    if (!path || number < 0 || !j->token[0] || gvm_unb64(path, text.n, text, &n) < 0 || n == 0)
+    struct gvm_str kind = gvm_str(gvm_json_text(v, "op", ""));
+    size_t k = 0;
+    while (k < 3 && !gvm_str_eqz(kind, op_names[k]))
+        k++;
+    int64_t tree = gvm_json_int(v, "tree", -1);
+    if (k == 3 || tree >= (int64_t)t->n)
         return -ENODATA;
-    return remove_temp(r, j, (size_t)number, (struct gvm_str){path, n});
+    *op = (struct review_op){.kind = (enum review_op_kind)k,
+                             .tree = tree < 0 ? REVIEW_ALONE : (size_t)tree,
+                             .keep = gvm_json_bool(v, "keep", false),
+                             .source = (size_t)gvm_json_int(v, "source", 0),
+                             .change = gvm_json_bool(v, "layer", false) ? 0 : SIZE_MAX};
+    int r = get_base64(t->arena, v, "path", &op->path);
+    if (r == 0)
+        r = get_state(t->arena, gvm_json_get(v, "before"), &op->before);
+    if (r == 0)
+        r = get_state(t->arena, gvm_json_get(v, "after"), &op->after);
+    return r == 0 && op->path.n == 0 ? -ENODATA : r;
 }
 
-int review_recover(const struct review_run *r, struct gvm_err *err)
+static int read_head(struct review_txn *t, struct gvm_str line)
 {
-    GVM_AUTOCLOSE int fd = openat(r->dir, JOURNAL, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    GVM_CLEANUP(free_arena) struct gvm_arena *a = gvm_arena_new(64u << 10);
+    struct gvm_json *v = NULL;
+    uint8_t bytes[8];
+    if (!a)
+        return -ENOMEM;
+    if (gvm_json_parse(a, line, &v, NULL) < 0)
+        return -ENODATA;
+    struct gvm_str token = gvm_str(gvm_json_text(v, "token", ""));
+    int64_t n = gvm_json_int(v, "n", -1);
+    if (gvm_unhex(bytes, sizeof(bytes), token) < 0 || n < 0 ||
+        n > 2 * (int64_t)REVIEW_MAX_CHANGES || gvm_str_copy(t->token, sizeof(t->token), token) < 0)
+        return -ENODATA;
+    t->when_ns = gvm_json_int(v, "when", 0);
+    t->undoes = gvm_json_int(v, "undoes", 0);
+    t->ops = gvm_arena_alloc(t->arena, ((size_t)n + 1) * sizeof(*t->ops));
+    t->n = t->ops ? (size_t)n : 0;
+    return t->ops ? 0 : -ENOMEM;
+}
+
+int review_record_read(struct review_txn *t)
+{
+    GVM_AUTOCLOSE int fd = openat(t->dir, "record", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
-        return errno == ENOENT
-                   ? 0
-                   : gvm_err_sys(err, errno, "cannot open the journal of run %s", r->rec.run);
+        return errno == ENOENT ? -ENODATA : -errno;
     GVM_CLEANUP(gvm_buf_done) struct gvm_buf text;
-    gvm_buf_init(&text, JOURNAL_MAX);
-    struct review_journal j = {.fd = -1};
-    int n = gvm_read_fd(fd, &text);
+    gvm_buf_init(&text, RECORD_MAX);
+    int r = gvm_read_fd(fd, &text);
     struct gvm_str rest = gvm_buf_str(&text), line;
-    while (n == 0 && rest.n && gvm_str_cut(&rest, '\n', &line))
-        n = recover_line(r, &j, line);
-    if (n == 0 || n == -ENODATA)
-        n = review_journal_end(r, &j);
-    return n < 0 ? gvm_err_sys(err, -n, "cannot clean up after a commit of run %s that was killed",
-                               r->rec.run)
-                 : 0;
+    if (r < 0)
+        return r;
+    gvm_str_cut(&rest, '\n', &line);
+    r = read_head(t, line);
+    for (size_t i = 0; r == 0 && i < t->n; i++) {
+        gvm_str_cut(&rest, '\n', &line);
+        r = read_op(t, line, &t->ops[i]);
+    }
+    return r;
+}
+
+int review_skipped_read(struct review_txn *t)
+{
+    GVM_AUTOCLOSE int fd = openat(t->dir, "skipped", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? 0 : -errno;
+    GVM_CLEANUP(gvm_buf_done) struct gvm_buf text;
+    gvm_buf_init(&text, RECORD_MAX);
+    int r = gvm_read_fd(fd, &text);
+    struct gvm_str rest = gvm_buf_str(&text), line;
+    while (r == 0 && rest.n) {
+        uint64_t i;
+        gvm_str_cut(&rest, '\n', &line);
+        if (t->n && gvm_parse_u64(line, t->n - 1, &i) == 0)
+            t->ops[i].skipped = true;
+    }
+    return r;
 }

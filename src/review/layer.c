@@ -19,17 +19,10 @@
 
 #define OPAQUE "user.overlay.opaque"
 
-/* The name in a form that attribute calls take; they do not accept O_PATH descriptors. */
-static void proc_path(int dirfd, const char *name, char dst[REVIEW_MAX_NAME + 64])
-{
-    snprintf(dst, REVIEW_MAX_NAME + 64, "/proc/self/fd/%d%s%s", dirfd, name ? "/" : "",
-             name ? name : "");
-}
-
 char review_opaque(int dirfd)
 {
     char path[REVIEW_MAX_NAME + 64], value[4];
-    proc_path(dirfd, NULL, path);
+    review_proc_path(dirfd, NULL, path);
     ssize_t n = getxattr(path, OPAQUE, value, sizeof(value));
     return n == 1 && (value[0] == 'y' || value[0] == 'x') ? value[0] : 0;
 }
@@ -37,7 +30,7 @@ char review_opaque(int dirfd)
 static bool has_attribute(int dirfd, const char *name, const char *attribute)
 {
     char path[REVIEW_MAX_NAME + 64], value[1];
-    proc_path(dirfd, name, path);
+    review_proc_path(dirfd, name, path);
     return lgetxattr(path, attribute, value, sizeof(value)) >= 0 || errno == ERANGE;
 }
 
@@ -120,7 +113,7 @@ static int open_opaque(const struct review_run *r, int dir, struct gvm_str at, s
     if (n < 0)
         return n;
     char path[REVIEW_MAX_NAME + 64];
-    proc_path(dir, NULL, path);
+    review_proc_path(dir, NULL, path);
     return removexattr(path, OPAQUE) < 0 && errno != ENODATA ? -errno : 0;
 }
 

@@ -144,13 +144,19 @@ int review_sync_dir(int dirfd)
     return fd < 0 || fsync(fd) < 0 ? -errno : 0;
 }
 
+void review_proc_path(int dirfd, const char *name, char dst[REVIEW_MAX_NAME + 64])
+{
+    snprintf(dst, REVIEW_MAX_NAME + 64, "/proc/self/fd/%d%s%s", dirfd, name ? "/" : "",
+             name ? name : "");
+}
+
 int review_chmod(int dirfd, const char *name, mode_t mode)
 {
     GVM_AUTOCLOSE int fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0)
         return -errno;
-    if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+    if (S_ISLNK(st.st_mode))
         return -ELOOP;
     char path[64];
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);

@@ -20,7 +20,9 @@ enum gvm_change_kind {
     GVM_CHANGE_MODIFIED,
     GVM_CHANGE_DELETED,
     GVM_CHANGE_MODE,
-    GVM_CHANGE_TYPE
+    GVM_CHANGE_TYPE,
+    GVM_CHANGE_ATTRIBUTES, /* only extended attributes (user.*) */
+    GVM_CHANGE_RENAMED     /* created, with the content of a file that is deleted: see `from` */
 };
 /* How it may land. MANUAL: when the owner says so. RUNS_ON_HOST: only when the owner says so for
  * this very file, because something on the host would execute or obey it. AUTO: by itself. DISCARD:
@@ -32,7 +34,7 @@ enum gvm_change_class {
     GVM_CLASS_DISCARD
 };
 
-/* "created", "modified", "deleted", "mode", "type". */
+/* "created", "modified", "deleted", "mode", "type", "attributes", "renamed". */
 const char *gvm_change_kind_name(enum gvm_change_kind kind);
 /* "manual", "runs-on-host", "auto", "discard". */
 const char *gvm_change_class_name(enum gvm_change_class class_);
@@ -45,7 +47,9 @@ struct gvm_change {
     mode_t mode;      /* new type and mode, 0 when deleted */
     mode_t host_mode; /* type and mode of the owner's file, 0 when there is none */
     uint64_t size;
-    bool conflict;       /* the host's file changed after the run began */
+    uint64_t links;      /* names the staged file has in the layer; 0 when deleted */
+    struct gvm_str from; /* renamed: where the file was; deleted and renamed: where it went */
+    bool conflict;       /* the owner's file is not what the agent began with */
     const char *refusal; /* why it can only be discarded, static text; NULL when it can land */
 };
 struct gvm_changes {
@@ -60,19 +64,65 @@ struct gvm_changes {
 int gvm_changes_scan(const char *run_dir, struct gvm_changes *ret,
                      struct gvm_err *err) GVM_MUST_CHECK;
 void gvm_changes_done(struct gvm_changes *c);
-/* Lands the chosen changes (`pick` true) into the workspace, removes them from the upper layer; the
- * rest stays. Conflicts are skipped unless `force`, which also keeps setuid bits; changes with a
- * `refusal` are always skipped. *ret_done counts what landed: less than picked means that something
- * was skipped, and a new scan still shows it. On failure files not yet replaced are as before and
- * all staged changes that did not land are still staged. */
+/* What the owner decided about one change. */
+struct gvm_choice {
+    bool land;
+    bool has_text;       /* lands with `text` as its content (regular files only) */
+    bool keep;           /* lands, and what then still differs stays staged */
+    struct gvm_str text; /* borrowed */
+};
+/* One name that is about to land, with hashes (SHA-256 in hex; "" when there is no content). */
+struct gvm_landing {
+    struct gvm_str path;
+    size_t index; /* of the change; SIZE_MAX: a folder on the way, or an undo */
+    const char *before, *after;
+    bool merged; /* both sides had changed it, and the lines of both are in it */
+};
+struct gvm_commit_how {
+    bool force; /* over the owner's own changes, without merging; keeps setuid bits */
+    /* Called once, when everything is prepared and nothing has landed. A failure of it takes
+     * everything back. May be NULL. */
+    int (*record)(void *arg, const struct gvm_landing *list, size_t n, struct gvm_err *err);
+    void *arg;
+};
+/* Lands chosen changes (`choices`, one per change of `c`) into the workspace and removes them from
+ * the upper layer; the rest stays. All land or none: a failure or a crash before the decision takes
+ * everything back, one after it is finished by whoever looks at the run next. What was there before
+ * is kept for gvm_undo(). Only what turns out to be in the way of a single change (its place taken
+ * meanwhile, a conflict that does not merge) is skipped and stays staged; changes with a `refusal`
+ * always are. *ret_done counts what landed. */
 int gvm_changes_commit(const char *run_dir, const struct gvm_changes *c,
-                       bool (*pick)(void *arg, const struct gvm_change *ch), void *arg, bool force,
+                       const struct gvm_choice *choices, const struct gvm_commit_how *how,
                        size_t *ret_done, struct gvm_err *err) GVM_MUST_CHECK;
 /* Drops the chosen changes from the upper layer. *ret_done counts. A single file below a folder
  * that became something else cannot be dropped alone and is skipped. */
 int gvm_changes_discard(const char *run_dir, const struct gvm_changes *c,
                         bool (*pick)(void *arg, const struct gvm_change *ch), void *arg,
                         size_t *ret_done, struct gvm_err *err) GVM_MUST_CHECK;
+/* What the owner's files hold now is what the agent began with: kept, so that a later change on
+ * both sides can be merged. For the run's end; only texts of reasonable size that did not change
+ * since the run began. */
+int gvm_changes_remember(const char *run_dir, const struct gvm_changes *c,
+                         struct gvm_err *err) GVM_MUST_CHECK;
+/* Two texts line by line. `hunks` are the places where they differ, in order: lines [a, a+na) of
+ * the first became lines [b, b+nb) of the second. */
+struct gvm_hunk {
+    size_t a, na, b, nb;
+};
+struct gvm_diff;
+/* 1 when the texts are too long to be compared (*ret is untouched). The texts are borrowed. */
+int gvm_diff_new(struct gvm_str before, struct gvm_str after, struct gvm_diff **ret,
+                 struct gvm_err *err) GVM_MUST_CHECK;
+void gvm_diff_free(struct gvm_diff *d);
+const struct gvm_hunk *gvm_diff_hunks(const struct gvm_diff *d, size_t *ret_n);
+/* Line `i` of the first or second text with its newline, if it has one; past the end p is NULL. */
+struct gvm_str gvm_diff_line(const struct gvm_diff *d, bool second, size_t i);
+/* The first text with those hunks of the second that `take` names. */
+int gvm_diff_apply(const struct gvm_diff *d, const bool *take, struct gvm_buf *out) GVM_MUST_CHECK;
+/* The two texts of a change of a regular file; 1 when one of them is binary or too large. *merged
+ * (may be NULL) is set when the owner's file changed meanwhile and `after` is both sides merged. */
+int gvm_change_texts(const char *run_dir, const struct gvm_change *ch, struct gvm_buf *before,
+                     struct gvm_buf *after, bool *merged, struct gvm_err *err) GVM_MUST_CHECK;
 /* Unified diff of one change (text, as git writes it), or one line saying what it is (binary,
  * large, link, device). The bytes of the files stand in it as they are. */
 int gvm_change_diff(const char *run_dir, const struct gvm_change *ch, struct gvm_buf *out,

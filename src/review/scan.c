@@ -83,13 +83,16 @@ static int add(struct scan *s, struct gvm_change ch, const struct review_facts *
     if (f->now) {
         ch.mode = f->now->st_mode;
         ch.size = S_ISREG(ch.mode) ? (uint64_t)f->now->st_size : 0;
+        ch.links = S_ISREG(ch.mode) ? f->now->st_nlink : 1;
     }
     if (f->host) {
         ch.host_mode = f->host->st_mode;
         /* A folder's ctime moves with every name in it; what is new inside keeps it from being
          * removed. */
-        ch.conflict =
-            !S_ISDIR(f->host->st_mode) && review_changed_since(f->host, s->run->rec.started_ns);
+        const struct review_state host = {
+            .mode = f->host->st_mode,
+            .ctime_ns = f->host->st_ctim.tv_sec * INT64_C(1000000000) + f->host->st_ctim.tv_nsec};
+        ch.conflict = review_is_conflict(s->run, ch.path, &host);
     }
     review_classify(&ch, f);
     it->ch = ch;
@@ -168,6 +171,17 @@ static int same_bytes(int a, int b)
     }
 }
 
+/* user.* of both sides. What cannot be compared is not the same. */
+static bool same_attributes(struct scan *s, const struct pair *p)
+{
+    struct gvm_str up, host;
+    if (S_ISLNK(p->up.st_mode))
+        return true;
+    return review_xattrs_read(p->up_dir, p->name, REVIEW_XATTRS_USER, s->arena, &up) == 0 &&
+           review_xattrs_read(p->host_dir, p->name, REVIEW_XATTRS_USER, s->arena, &host) == 0 &&
+           gvm_str_eq(up, host);
+}
+
 static int same_file(const struct pair *p)
 {
     if (p->up.st_size != p->host.st_size)
@@ -225,9 +239,10 @@ static int visit_leaf(struct scan *s, const struct pair *p)
         if (same < 0)
             return same;
         bool mode = S_ISLNK(p->up.st_mode) || (p->up.st_mode & 07777) == (p->host.st_mode & 07777);
-        if (same && mode)
+        bool attributes = !same || same_attributes(s, p);
+        if (same && mode && attributes)
             return 0;
-        ch.kind = same ? GVM_CHANGE_MODE : GVM_CHANGE_MODIFIED;
+        ch.kind = !same ? GVM_CHANGE_MODIFIED : mode ? GVM_CHANGE_ATTRIBUTES : GVM_CHANGE_MODE;
     }
     if (S_ISREG(p->up.st_mode))
         f.head = read_head(p, head);
@@ -267,8 +282,10 @@ static int visit_dir(struct scan *s, const struct pair *p)
         r = add(s, (struct gvm_change){.path = p->path, .kind = GVM_CHANGE_TYPE}, &f);
     } else {
         t.on_host = true;
-        if ((p->up.st_mode & 07777) != (p->host.st_mode & 07777))
-            r = add(s, (struct gvm_change){.path = p->path, .kind = GVM_CHANGE_MODE}, &f);
+        bool mode = (p->up.st_mode & 07777) == (p->host.st_mode & 07777);
+        enum gvm_change_kind kind = mode ? GVM_CHANGE_ATTRIBUTES : GVM_CHANGE_MODE;
+        if (!mode || !same_attributes(s, p))
+            r = add(s, (struct gvm_change){.path = p->path, .kind = kind}, &f);
     }
     return r < 0 ? r : push(s, t);
 }

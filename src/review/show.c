@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/evp.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -220,53 +219,17 @@ int gvm_change_diff(const char *run_dir, const struct gvm_change *ch, struct gvm
 
 /* ---- hashes ---- */
 
-static int hash_fd(int fd, EVP_MD_CTX *md)
-{
-    enum { BLOCK = 64 << 10 };
-    GVM_AUTOFREE char *mem = malloc(BLOCK);
-    if (!mem)
-        return -ENOMEM;
-    for (;;) {
-        ssize_t n = read(fd, mem, BLOCK);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : 0;
-        if (!EVP_DigestUpdate(md, mem, (size_t)n))
-            return -ENOMEM;
-    }
-}
-
-static int hash_content(const struct side *s, EVP_MD_CTX *md)
-{
-    if (S_ISLNK(s->st.st_mode)) {
-        char target[GVM_PATH_MAX];
-        ssize_t n = readlinkat(s->dir, s->leaf, target, sizeof(target));
-        if (n < 0)
-            return -errno;
-        return EVP_DigestUpdate(md, target, (size_t)n) ? 0 : -ENOMEM;
-    }
-    GVM_AUTOCLOSE int fd = -1;
-    struct stat st;
-    int r = review_open_file(s->dir, s->leaf, &fd, &st);
-    return r < 0 ? r : hash_fd(fd, md);
-}
-
 static int hash_side(const struct side *s, char ret[65])
 {
-    unsigned char sum[32];
-    if (!s->there || !(S_ISREG(s->st.st_mode) || S_ISLNK(s->st.st_mode))) {
+    char target[GVM_PATH_MAX];
+    if (s->there && S_ISREG(s->st.st_mode))
+        return review_hash_file(s->dir, s->leaf, ret);
+    if (!s->there || !S_ISLNK(s->st.st_mode)) {
         ret[0] = '\0';
         return 0;
     }
-    EVP_MD_CTX *md = EVP_MD_CTX_new();
-    int r = md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) ? hash_content(s, md) : -ENOMEM;
-    if (r == 0 && !EVP_DigestFinal_ex(md, sum, NULL))
-        r = -ENOMEM;
-    EVP_MD_CTX_free(md);
-    if (r == 0)
-        gvm_hex(ret, sum, sizeof(sum));
-    return r;
+    ssize_t n = readlinkat(s->dir, s->leaf, target, sizeof(target));
+    return n < 0 ? -errno : review_hash_text((struct gvm_str){target, (size_t)n}, ret);
 }
 
 int gvm_change_hashes(const char *run_dir, const struct gvm_change *ch, char ret_before[65],
@@ -293,4 +256,34 @@ int gvm_change_hashes(const char *run_dir, const struct gvm_change *ch, char ret
     memcpy(ret_before, before, sizeof(before));
     memcpy(ret_after, after, sizeof(after));
     return 0;
+}
+
+/* ---- texts ---- */
+
+int gvm_change_texts(const char *run_dir, const struct gvm_change *ch, struct gvm_buf *before,
+                     struct gvm_buf *after, bool *merged, struct gvm_err *err)
+{
+    struct review_run run;
+    int r = review_open(run_dir, &run, err);
+    if (r < 0)
+        return r;
+    GVM_CLEANUP(close_side) struct side host = {.dir = -1};
+    GVM_CLEANUP(close_side) struct side up = {.dir = -1};
+    r = open_sides(&run, ch, &host, &up);
+    int a = r == 0 ? read_text(&host, before) : r, b = r == 0 ? read_text(&up, after) : r;
+    r = a < 0 ? a : b < 0 ? b : !(a && b);
+    bool both = false;
+    if (r == 0 && ch->conflict && ch->kind == GVM_CHANGE_MODIFIED) {
+        GVM_CLEANUP(gvm_buf_done) struct gvm_buf text;
+        gvm_buf_init(&text, 2 * MAX_TEXT);
+        both = review_merge_change(&run, ch->path, &text) == 0;
+        if (both) {
+            gvm_buf_reset(after);
+            r = gvm_buf_adds(after, gvm_buf_str(&text));
+        }
+    }
+    review_close(&run);
+    if (merged && r == 0)
+        *merged = both;
+    return r < 0 ? gvm_err_sys(err, -r, "cannot read the change of '%.300s'", ch->path.p) : r;
 }

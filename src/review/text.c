@@ -160,6 +160,118 @@ static int compare(struct lines *a, struct lines *b)
     return r;
 }
 
+/* ---- two texts side by side ---- */
+
+struct gvm_diff {
+    struct lines a, b;
+    struct gvm_hunk *hunks;
+    size_t n;
+};
+
+static bool differs(const struct lines *l, size_t i)
+{
+    return i < l->n && l->changed[i];
+}
+
+static int find_hunks(struct gvm_diff *d)
+{
+    size_t most = 0, i = 0, j = 0;
+    for (size_t k = 0; k < d->a.n || k < d->b.n; k++)
+        most += differs(&d->a, k) + differs(&d->b, k);
+    d->hunks = gvm_calloc(most + 1, sizeof(*d->hunks));
+    if (!d->hunks)
+        return -ENOMEM;
+    while (i < d->a.n || j < d->b.n) {
+        struct gvm_hunk h = {.a = i, .b = j};
+        while (differs(&d->a, i))
+            i++;
+        while (differs(&d->b, j))
+            j++;
+        h.na = i - h.a;
+        h.nb = j - h.b;
+        if (h.na || h.nb)
+            d->hunks[d->n++] = h;
+        else
+            i++, j++;
+    }
+    return 0;
+}
+
+static int fill(struct gvm_diff *d, struct gvm_str before, struct gvm_str after)
+{
+    int r = split(before, &d->a);
+    if (r == 0)
+        r = split(after, &d->b);
+    if (r)
+        return r;
+    struct gvm_map *seen = gvm_map_new(2 * MAX_LINES + 1, NULL);
+    if (!seen)
+        return -ENOMEM;
+    r = number_lines(seen, &d->a);
+    if (r == 0)
+        r = number_lines(seen, &d->b);
+    gvm_map_free(seen);
+    if (r == 0)
+        r = compare(&d->a, &d->b);
+    return r < 0 ? r : find_hunks(d);
+}
+
+void gvm_diff_free(struct gvm_diff *d)
+{
+    if (!d)
+        return;
+    lines_done(&d->a);
+    lines_done(&d->b);
+    free(d->hunks);
+    free(d);
+}
+
+int gvm_diff_new(struct gvm_str before, struct gvm_str after, struct gvm_diff **ret,
+                 struct gvm_err *err)
+{
+    struct gvm_diff *d = gvm_calloc(1, sizeof(*d));
+    int r = d ? fill(d, before, after) : -ENOMEM;
+    if (r == 0)
+        *ret = d;
+    else
+        gvm_diff_free(d);
+    return r < 0 ? gvm_err_sys(err, -r, "cannot compare two texts") : r;
+}
+
+const struct gvm_hunk *gvm_diff_hunks(const struct gvm_diff *d, size_t *ret_n)
+{
+    *ret_n = d->n;
+    return d->hunks;
+}
+
+struct gvm_str gvm_diff_line(const struct gvm_diff *d, bool second, size_t i)
+{
+    const struct lines *l = second ? &d->b : &d->a;
+    return i < l->n ? l->text[i] : (struct gvm_str){NULL, 0};
+}
+
+static void add_lines(struct gvm_buf *out, const struct lines *l, size_t from, size_t n)
+{
+    for (size_t i = from; i < from + n; i++)
+        gvm_buf_adds(out, l->text[i]);
+}
+
+int gvm_diff_apply(const struct gvm_diff *d, const bool *take, struct gvm_buf *out)
+{
+    size_t at = 0;
+    for (size_t k = 0; k < d->n; k++) {
+        const struct gvm_hunk *h = &d->hunks[k];
+        add_lines(out, &d->a, at, h->a - at);
+        if (take[k])
+            add_lines(out, &d->b, h->b, h->nb);
+        else
+            add_lines(out, &d->a, h->a, h->na);
+        at = h->a + h->na;
+    }
+    add_lines(out, &d->a, at, d->a.n - at);
+    return out->failed ? -ENOBUFS : 0;
+}
+
 /* ---- hunks ---- */
 
 static void put_line(struct gvm_buf *out, char sign, struct gvm_str line)
@@ -197,11 +309,6 @@ static void put_hunk(struct gvm_buf *out, const struct lines *a, const struct li
     }
 }
 
-static bool differs(const struct lines *l, size_t i)
-{
-    return i < l->n && l->changed[i];
-}
-
 /* Goes over both texts in step; a hunk ends when 2 * CONTEXT unchanged lines follow. */
 static void put_hunks(struct gvm_buf *out, const struct lines *a, const struct lines *b)
 {
@@ -230,24 +337,11 @@ static void put_hunks(struct gvm_buf *out, const struct lines *a, const struct l
 
 int review_hunks(struct gvm_str before, struct gvm_str after, struct gvm_buf *out)
 {
-    GVM_CLEANUP(lines_done) struct lines a = {0};
-    GVM_CLEANUP(lines_done) struct lines b = {0};
-    int r = split(before, &a);
-    if (r == 0)
-        r = split(after, &b);
+    struct gvm_diff *d = NULL;
+    int r = gvm_diff_new(before, after, &d, NULL);
     if (r)
         return r;
-    struct gvm_map *seen = gvm_map_new(2 * MAX_LINES + 1, NULL);
-    if (!seen)
-        return -ENOMEM;
-    r = number_lines(seen, &a);
-    if (r == 0)
-        r = number_lines(seen, &b);
-    gvm_map_free(seen);
-    if (r == 0)
-        r = compare(&a, &b);
-    if (r < 0)
-        return r;
-    put_hunks(out, &a, &b);
+    put_hunks(out, &d->a, &d->b);
+    gvm_diff_free(d);
     return out->failed ? -ENOBUFS : 0;
 }
