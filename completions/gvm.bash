@@ -19,7 +19,7 @@ _gvm_options() {
     discard) echo "--all --help --yes" ;;
     runs) echo "--help --json" ;;
     events) echo "--agent --decision --dir --follow --help --host --json --kind --last --run --since" ;;
-    audit) echo "--dir --entry --help --json --key --origin --out --since" ;;
+    audit) echo "--bundle --dir --entry --help --json --key --origin --out --redact --run --since --where" ;;
     status) echo "--help --json" ;;
     stop) echo "--force --help" ;;
     preflight) echo "--help" ;;
@@ -79,7 +79,7 @@ _gvm() {
     case $verb in
     help) _gvm_words "$_gvm_verbs" "$word" ;;
     audit)
-        [ "$COMP_CWORD" -eq 2 ] && _gvm_words "verify prove verify-proof checkpoint key keygen" "$word"
+        [ "$COMP_CWORD" -eq 2 ] && _gvm_words "verify prove extends verify-proof checkpoint key keygen" "$word"
         ;;
     diff | commit | discard)
         [ "$COMP_CWORD" -eq 2 ] && _gvm_words "$(_gvm_runs)" "$word"

@@ -1,7 +1,7 @@
 /* Proof texts from anywhere, with the entry they are for. Input: entry, newline, proof. A proof that
  * holds must not hold for another entry. */
 #include <stdlib.h>
-#include "ledger/verify.h"
+#include "ledger/evidence.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

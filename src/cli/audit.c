@@ -12,8 +12,12 @@
 
 const char cli_audit_usage[] =
     "usage: gvm audit verify [--key KEY] [--dir DIR] [--since FILE] [--json]\n"
-    "       gvm audit prove INDEX|EVENT [--out FILE] [--dir DIR]\n"
-    "       gvm audit verify-proof FILE --key KEY [--entry FILE] [--json]\n"
+    "       gvm audit prove INDEX|EVENT [--out FILE] [--redact NAMES] [--dir DIR]\n"
+    "       gvm audit prove EVENT --bundle|--run RUN|--where NAME=VALUE...\n"
+    "                       [--out FILE] [--redact NAMES] [--dir DIR]\n"
+    "       gvm audit extends --since FILE [--out FILE] [--dir DIR]\n"
+    "       gvm audit verify-proof FILE --key KEY [--entry FILE] [--since FILE]\n"
+    "                       [--json]\n"
     "       gvm audit checkpoint [--dir DIR]\n"
     "       gvm audit key [--dir DIR]\n"
     "       gvm audit keygen --out FILE [--origin NAME]\n"
@@ -23,8 +27,11 @@ const char cli_audit_usage[] =
     "\n"
     "verify        reads the whole record: every entry, tile and signature\n"
     "prove         makes the proof that one entry stands in the record; with --out it\n"
-    "              writes FILE and the entry itself into FILE.entry\n"
-    "verify-proof  checks such a proof; needs nothing but the two files and the key\n"
+    "              writes FILE, the entry itself into FILE.entry, and its private\n"
+    "              members into FILE.private. With --bundle, --run or --where it puts\n"
+    "              all entries that fit, and their proofs, into one file\n"
+    "extends       makes the proof that the record extends an older head\n"
+    "verify-proof  checks what these made; needs nothing but the files and the key\n"
     "checkpoint    prints the signed head; kept elsewhere, it shows later whether the\n"
     "              record was cut or rewritten (verify --since)\n"
     "key           prints the verifier key\n"
@@ -34,6 +41,10 @@ const char cli_audit_usage[] =
     "      --dir DIR      the ledger's directory, when it is not this user's own\n"
     "      --since FILE   a checkpoint kept elsewhere, older or newer\n"
     "      --entry FILE   the entry's bytes (FILE.entry)\n"
+    "      --bundle       every entry of the event (a request's outcome ...)\n"
+    "      --run RUN      every entry of a run\n"
+    "      --where N=V    every entry whose member N is V; may be repeated\n"
+    "      --redact A,B   leave out these private members (or: all)\n"
     "      --out FILE     where to write\n"
     "      --origin NAME  the name of the log the key is for\n"
     "      --json         as one JSON object\n"
@@ -45,6 +56,19 @@ int audit_read(const char *path, size_t max, struct gvm_buf *out, struct gvm_err
 {
     gvm_buf_init(out, max);
     return gvm_read_file(path, out, err);
+}
+
+int audit_write(const char *path, const char *suffix, const struct gvm_buf *b, struct gvm_err *err)
+{
+    char name[GVM_PATH_MAX];
+    int n = snprintf(name, sizeof name, "%s%s", path, suffix);
+    if (n < 0 || (size_t)n >= sizeof name)
+        return gvm_err_set(err, ENAMETOOLONG, "the name is too long");
+    GVM_AUTOCLOSE int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return gvm_err_sys(err, errno, "cannot write %s", name);
+    int r = gvm_write_all(fd, gvm_buf_data(b), b->len);
+    return r < 0 ? gvm_err_sys(err, -r, "cannot write %s", name) : 0;
 }
 
 int audit_key_load(const struct audit_opts *o, struct gvm_vkey *ret, struct gvm_err *err)
@@ -61,8 +85,9 @@ int audit_key_load(const struct audit_opts *o, struct gvm_vkey *ret, struct gvm_
     if (!r)
         r = gvm_err_wrap(err, gvm_vkey_parse(gvm_buf_str(&text), ret, err), "%s", path);
     else
-        gvm_err_wrap(err, r, o->key ? "not a verifier key, nor a file that holds one"
-                                    : "no verifier key (--key)");
+        gvm_err_wrap(err, r,
+                     o->key ? "not a verifier key, nor a file that holds one"
+                            : "no verifier key (--key)");
     gvm_buf_done(&text);
     return r;
 }
@@ -97,11 +122,39 @@ static int print_checkpoint(const struct audit_opts *o)
     return r < 0 ? cli_fail(GVM_EXIT_ERROR, &err) : cli_flush();
 }
 
+/* The proof that the record extends an older head, as a witness wants it. */
+static int extends(const struct audit_opts *o)
+{
+    struct gvm_err err = {0};
+    struct gvm_buf note, proof;
+    struct gvm_checkpoint old;
+    if (!o->since)
+        return cli_usage("audit", "extends needs the older checkpoint: --since FILE");
+    gvm_buf_init(&proof, GVM_MAX_PROOF);
+    int r = audit_read(o->since, GVM_MAX_NOTE, &note, &err);
+    if (!r)
+        r = gvm_err_wrap(&err, gvm_checkpoint_parse(gvm_buf_str(&note), &old, &err), "%s",
+                         o->since);
+    int code = GVM_EXIT_ERROR;
+    if (!r) {
+        r = gvm_extends_make(o->dir, &old, &proof, &err);
+        code = r == -EBADMSG ? GVM_EXIT_DENIED : GVM_EXIT_ERROR;
+    }
+    if (!r && o->out)
+        r = audit_write(o->out, "", &proof, &err);
+    else if (!r)
+        fwrite(gvm_buf_data(&proof), 1, proof.len, stdout);
+    gvm_buf_done(&note);
+    gvm_buf_done(&proof);
+    return r < 0 ? cli_fail(code, &err) : cli_flush();
+}
+
 static int write_seed(const char *path, const uint8_t seed[32], struct gvm_err *err)
 {
     GVM_AUTOCLOSE int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
-        return gvm_err_sys(err, errno, errno == EEXIST ? "%s is left as it is" : "cannot make %s", path);
+        return gvm_err_sys(err, errno, errno == EEXIST ? "%s is left as it is" : "cannot make %s",
+                           path);
     int r = gvm_write_all(fd, seed, 32);
     if (!r && fsync(fd) < 0)
         r = -errno;
@@ -137,7 +190,20 @@ static int keygen(const struct audit_opts *o)
 
 /* ---- which verb takes what ---- */
 
-enum { KEY = 1, DIR = 2, SINCE = 4, JSON = 8, OUT = 16, ENTRY = 32, ORIGIN = 64, ARG = 128 };
+enum {
+    KEY = 1,
+    DIR = 2,
+    SINCE = 4,
+    JSON = 8,
+    OUT = 16,
+    ENTRY = 32,
+    ORIGIN = 64,
+    ARG = 128,
+    RUN = 256,
+    WHERE = 512,
+    REDACT = 1024,
+    BUNDLE = 2048
+};
 
 static const struct audit_verb {
     const char *name;
@@ -145,18 +211,27 @@ static const struct audit_verb {
     unsigned takes;
 } verbs[] = {
     {"verify", audit_verify, KEY | DIR | SINCE | JSON},
-    {"prove", audit_prove, DIR | OUT | ARG},
-    {"verify-proof", audit_verify_proof, KEY | JSON | ENTRY | ARG},
+    {"prove", audit_prove, DIR | OUT | ARG | RUN | WHERE | REDACT | BUNDLE},
+    {"extends", extends, DIR | OUT | SINCE},
+    {"verify-proof", audit_verify_proof, KEY | JSON | ENTRY | SINCE | ARG},
     {"checkpoint", print_checkpoint, DIR},
     {"key", print_key, DIR},
     {"keygen", keygen, OUT | ORIGIN},
 };
 
 static const struct option options[] = {
-    {"key", required_argument, NULL, KEY},       {"dir", required_argument, NULL, DIR},
-    {"since", required_argument, NULL, SINCE},   {"json", no_argument, NULL, JSON},
-    {"out", required_argument, NULL, OUT},       {"entry", required_argument, NULL, ENTRY},
-    {"origin", required_argument, NULL, ORIGIN}, {"help", no_argument, NULL, 'h'},
+    {"key", required_argument, NULL, KEY},
+    {"dir", required_argument, NULL, DIR},
+    {"since", required_argument, NULL, SINCE},
+    {"json", no_argument, NULL, JSON},
+    {"out", required_argument, NULL, OUT},
+    {"entry", required_argument, NULL, ENTRY},
+    {"origin", required_argument, NULL, ORIGIN},
+    {"run", required_argument, NULL, RUN},
+    {"where", required_argument, NULL, WHERE},
+    {"redact", required_argument, NULL, REDACT},
+    {"bundle", no_argument, NULL, BUNDLE},
+    {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
 
@@ -173,10 +248,15 @@ static void set_option(struct audit_opts *o, int c, const char *arg)
     struct {
         int c;
         const char **to;
-    } texts[] = {
-        {KEY, &o->key}, {SINCE, &o->since}, {OUT, &o->out}, {ENTRY, &o->entry}, {ORIGIN, &o->origin}};
+    } texts[] = {{KEY, &o->key},       {SINCE, &o->since}, {OUT, &o->out},      {ENTRY, &o->entry},
+                 {ORIGIN, &o->origin}, {RUN, &o->run},     {REDACT, &o->redact}};
     if (c == JSON)
         o->json = true;
+    if (c == BUNDLE)
+        o->bundle = true;
+    if (c == WHERE && o->nwhere < AUDIT_WHERE)
+        o->where[o->nwhere] = arg;
+    o->nwhere += c == WHERE;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         if (texts[i].c == c)
             *texts[i].to = arg;
@@ -197,6 +277,8 @@ static int parse(const struct audit_verb *verb, struct audit_opts *o, int argc, 
             return cli_usage("audit", "the directory's name is too long") + 1;
         set_option(o, c, optarg);
     }
+    if (o->nwhere > AUDIT_WHERE)
+        return cli_usage("audit", "--where at most %u times", AUDIT_WHERE) + 1;
     if (verb->takes & ARG && optind < argc)
         o->arg = argv[optind++];
     if (optind < argc)

@@ -82,18 +82,4 @@ struct gvm_verify_report {
 int gvm_ledger_verify(const char *dir, const struct gvm_verify_opts *opts,
                       struct gvm_verify_report *ret, struct gvm_err *err) GVM_MUST_CHECK;
 
-/* ---- one entry ---- */
-
-/* Makes the proof text (C2SP tlog-proof@v1) of entry `index` against the checkpoint in `dir`, and
- * the entry's bytes. The result was checked against that checkpoint's root (the signature is for
- * the receiver to check). -ERANGE: not signed yet; -EBADMSG: the log does not fit its checkpoint.
- */
-int gvm_proof_make(const char *dir, uint64_t index, struct gvm_buf *out, struct gvm_buf *ret_entry,
-                   struct gvm_err *err) GVM_MUST_CHECK;
-/* Checks a proof offline: signature by `key`, and that `entry` stands at the index the proof names.
- */
-int gvm_proof_check(struct gvm_str proof, struct gvm_str entry, const struct gvm_vkey *key,
-                    uint64_t *ret_index, struct gvm_checkpoint *ret_head,
-                    struct gvm_err *err) GVM_MUST_CHECK;
-
 #endif

@@ -16,6 +16,8 @@ struct vhasher {
 };
 int vhasher_init(struct vhasher *h, struct gvm_err *err) GVM_MUST_CHECK;
 void vhasher_done(struct vhasher *h);
+/* Of an entry as it is. */
+void vhash_entry(struct vhasher *h, struct gvm_str entry, uint8_t ret[VHASH]);
 /* Of a line: of the entry in it, which ends at the seam (private.h). */
 void vhash_leaf(struct vhasher *h, const void *p, size_t n, uint8_t ret[VHASH]);
 /* True when the private members of a line, if it has any, are those its entry commits to. */
@@ -44,6 +46,11 @@ void vtree_root(const struct vtree *t, uint8_t ret[VHASH]);
  * has not exactly the length it must have. */
 bool vproof_root(struct vhasher *h, uint64_t index, uint64_t size, const uint8_t leaf[VHASH],
                  const uint8_t (*path)[VHASH], size_t n, uint8_t ret[VHASH]);
+
+/* RFC 9162 section 2.1.4.2: whether the proof of consistency leads from both roots. A proof between
+ * equal heads, or from an empty one, is empty. */
+bool vproof_extends(struct vhasher *h, const struct gvm_checkpoint *old,
+                    const struct gvm_checkpoint *now, const uint8_t (*path)[VHASH], size_t n);
 
 /* Segments of a directory: first indexes, ascending, none twice; malloc'ed. */
 int vfiles_segments(int dirfd, uint64_t **ret, size_t *ret_n, struct gvm_err *err) GVM_MUST_CHECK;

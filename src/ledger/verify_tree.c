@@ -34,6 +34,11 @@ static void sum(struct vhasher *h, const void *p, size_t n, bool prefix, uint8_t
         abort();
 }
 
+void vhash_entry(struct vhasher *h, struct gvm_str entry, uint8_t ret[VHASH])
+{
+    sum(h, entry.p, entry.n, true, ret);
+}
+
 void vhash_leaf(struct vhasher *h, const void *p, size_t n, uint8_t ret[VHASH])
 {
     static const uint8_t prefix = 0x00;
@@ -133,4 +138,40 @@ bool vproof_root(struct vhasher *h, uint64_t index, uint64_t size, const uint8_t
     }
     memcpy(ret, acc, VHASH);
     return sn == 0;
+}
+
+bool vproof_extends(struct vhasher *h, const struct gvm_checkpoint *old,
+                    const struct gvm_checkpoint *now, const uint8_t (*path)[VHASH], size_t n)
+{
+    uint8_t was[VHASH], is[VHASH], empty[VHASH];
+    if (old->size > now->size)
+        return false;
+    vhash_bytes(h, "", 0, empty);
+    if (old->size == 0)
+        return n == 0 && memcmp(old->root, empty, VHASH) == 0;
+    if (old->size == now->size)
+        return n == 0 && memcmp(old->root, now->root, VHASH) == 0;
+    bool whole = (old->size & (old->size - 1)) == 0; /* then the old root is the first hash */
+    if (!whole && n == 0)
+        return false;
+    memcpy(was, whole ? old->root : path[0], VHASH);
+    memcpy(is, was, VHASH);
+    uint64_t fn = old->size - 1, sn = now->size - 1;
+    for (; fn & 1; fn >>= 1)
+        sn >>= 1;
+    for (size_t i = whole ? 0 : 1; i < n; i++) {
+        if (sn == 0)
+            return false; /* too long */
+        if ((fn & 1) || fn == sn) {
+            vhash_node(h, path[i], was, was);
+            vhash_node(h, path[i], is, is);
+            for (; !(fn & 1) && fn; fn >>= 1)
+                sn >>= 1;
+        } else {
+            vhash_node(h, is, path[i], is);
+        }
+        fn >>= 1;
+        sn >>= 1;
+    }
+    return sn == 0 && memcmp(was, old->root, VHASH) == 0 && memcmp(is, now->root, VHASH) == 0;
 }

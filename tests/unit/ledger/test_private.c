@@ -137,18 +137,21 @@ static void test_in_the_log(void **state)
     publish(w);
     ledger_writer_close(w);
     assert_verifies(8);
-    struct gvm_buf text, entry;
+    struct gvm_buf text, line, entry;
     struct gvm_vkey key = test_key();
     struct gvm_checkpoint head;
     struct gvm_err err = {0};
     uint64_t index;
     gvm_buf_init(&text, GVM_MAX_PROOF);
+    gvm_buf_init(&line, GVM_MAX_ENTRY + 1);
     gvm_buf_init(&entry, GVM_MAX_ENTRY + 1);
-    assert_int_equal(gvm_proof_make(test_dir, 2, &text, &entry, &err), 0);
+    assert_int_equal(gvm_proof_make(test_dir, 2, &text, &line, &err), 0);
+    assert_int_equal(gvm_line_entry(gvm_buf_str(&line), &entry), 0);
     assert_null(memmem(gvm_buf_data(&entry), entry.len, "a.test", 6));
     assert_int_equal(
         gvm_proof_check(gvm_buf_str(&text), gvm_buf_str(&entry), &key, &index, &head, &err), 0);
     gvm_buf_done(&text);
+    gvm_buf_done(&line);
     gvm_buf_done(&entry);
 }
 
