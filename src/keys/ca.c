@@ -5,6 +5,7 @@
  * notBefore lies in the past so that a slow clock inside does not refuse it.
  */
 #include <errno.h>
+#include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
@@ -86,12 +87,73 @@ static int renew(X509 *x, int life)
     return 0;
 }
 
+/* ---- keys as DER ----
+ *
+ * OpenSSL's encoders take hundreds of microseconds a key, longer than making and signing it, and
+ * every start of a run waits for three of them. The encodings of a P-256 key have fixed lengths, so
+ * only the numbers are filled in. */
+
+enum { SCALAR = 32, POINT = 1 + 2 * SCALAR };
+
+/* The public key, uncompressed (SEC 1, 2.3.3). */
+static int get_point(const EVP_PKEY *key, uint8_t point[POINT])
+{
+    size_t n = 0;
+    int ok = EVP_PKEY_get_octet_string_param(key, OSSL_PKEY_PARAM_PUB_KEY, point, POINT, &n);
+    return ok == 1 && n == POINT && point[0] == 4 ? 0 : -EIO;
+}
+
+static int get_scalar(const EVP_PKEY *key, uint8_t scalar[SCALAR])
+{
+    BIGNUM *n = NULL;
+    int ok = EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_PRIV_KEY, &n) == 1 &&
+             BN_bn2binpad(n, scalar, SCALAR) == SCALAR;
+    BN_clear_free(n);
+    return ok ? 0 : -EIO;
+}
+
+/* SubjectPublicKeyInfo (RFC 5480). */
+static int set_public_key(X509 *x, const EVP_PKEY *key)
+{
+    uint8_t *point = OPENSSL_malloc(POINT);
+    int ok =
+        point && get_point(key, point) == 0 &&
+        X509_PUBKEY_set0_param(X509_get_X509_PUBKEY(x), OBJ_nid2obj(NID_X9_62_id_ecPublicKey),
+                               V_ASN1_OBJECT, OBJ_nid2obj(NID_X9_62_prime256v1), point, POINT) == 1;
+    if (!ok)
+        OPENSSL_free(point);
+    return ok ? 0 : -EIO;
+}
+
+/* PKCS#8 (RFC 5208) around an ECPrivateKey (RFC 5915), because every library reads it. Returns its
+ * length, to be wiped and freed by the caller; 0 on failure. */
+static int key_der(const EVP_PKEY *key, uint8_t **ret)
+{
+    static const uint8_t head[] = {
+        0x30, 0x81, 0x87, 0x02, 0x01, 0x00,                               /* version 0 */
+        0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, /* ecPublicKey */
+        0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07,       /* prime256v1 */
+        0x04, 0x6d, 0x30, 0x6b, 0x02, 0x01, 0x01, 0x04, 0x20};            /* version 1, scalar */
+    static const uint8_t middle[] = {0xa1, 0x44, 0x03, 0x42, 0x00};       /* [1] public key */
+    const size_t n = sizeof head + SCALAR + sizeof middle + POINT;
+    uint8_t *der = OPENSSL_malloc(n), *p = der;
+    if (!der || get_scalar(key, p + sizeof head) < 0 ||
+        get_point(key, p + sizeof head + SCALAR + sizeof middle) < 0) {
+        OPENSSL_clear_free(der, n);
+        return 0;
+    }
+    memcpy(p, head, sizeof head);
+    memcpy(p + sizeof head + SCALAR, middle, sizeof middle);
+    *ret = der;
+    return (int)n;
+}
+
 /* Version and key too: what both kinds share. */
 static X509 *begin(EVP_PKEY *key, int life)
 {
     X509 *x = X509_new();
     if (!x || X509_set_version(x, X509_VERSION_3) != 1 || renew(x, life) < 0 ||
-        X509_set_pubkey(x, key) != 1) {
+        set_public_key(x, key) < 0) {
         X509_free(x);
         return NULL;
     }
@@ -116,22 +178,11 @@ static int make_cert(struct keys_ca *ca)
 static struct keys_ca *allocate(const char *run)
 {
     struct keys_ca *ca = gvm_calloc(1, sizeof *ca);
-    if (ca && gvm_str_copy(ca->run, sizeof ca->run, gvm_str(run)) == 0)
-        ca->leaf_key = EVP_EC_gen("P-256");
-    if (ca && !ca->leaf_key) {
+    if (ca && gvm_str_copy(ca->run, sizeof ca->run, gvm_str(run)) < 0) {
         keys_ca_free(ca);
         return NULL;
     }
     return ca;
-}
-
-/* PKCS#8, because every library reads it. */
-static int key_der(EVP_PKEY *key, uint8_t **ret)
-{
-    PKCS8_PRIV_KEY_INFO *info = EVP_PKEY2PKCS8(key);
-    int n = info ? i2d_PKCS8_PRIV_KEY_INFO(info, ret) : 0;
-    PKCS8_PRIV_KEY_INFO_free(info);
-    return n;
 }
 
 /* A leaf with everything but a name. */
@@ -148,14 +199,18 @@ static X509 *make_blank(struct keys_ca *ca)
     return gvm_steal_ptr(&x);
 }
 
+/* Before the first leaf, not before the run starts: many runs never need one. */
 static int prepare_leaves(struct keys_ca *ca)
 {
-    int key = key_der(ca->leaf_key, &ca->leaf_key_der);
-    int cert = i2d_X509(ca->cert, &ca->cert_der);
-    ca->leaf_key_len = key > 0 ? key : 0;
-    ca->cert_len = cert;
-    ca->blank = make_blank(ca);
-    return key > 0 && cert > 0 && ca->blank ? 0 : -ENOMEM;
+    if (!ca->leaf_key)
+        ca->leaf_key = EVP_EC_gen("P-256");
+    if (ca->leaf_key && !ca->leaf_key_len)
+        ca->leaf_key_len = key_der(ca->leaf_key, &ca->leaf_key_der);
+    if (ca->cert_len <= 0)
+        ca->cert_len = i2d_X509(ca->cert, &ca->cert_der);
+    if (ca->leaf_key_len > 0 && ca->cert_len > 0)
+        ca->blank = make_blank(ca);
+    return ca->blank ? 0 : -ENOMEM;
 }
 
 int keys_ca_new(const char *run, struct keys_ca **ret, struct gvm_err *err)
@@ -163,7 +218,7 @@ int keys_ca_new(const char *run, struct keys_ca **ret, struct gvm_err *err)
     GVM_CLEANUP(free_ca) struct keys_ca *ca = allocate(run);
     if (ca)
         ca->key = EVP_EC_gen("P-256");
-    if (!ca || !ca->key || make_cert(ca) < 0 || prepare_leaves(ca) < 0)
+    if (!ca || !ca->key || make_cert(ca) < 0)
         return gvm_err_set(err, ENOMEM, "cannot make the CA of run %s", run);
     *ret = gvm_steal_ptr(&ca);
     return 0;
@@ -221,8 +276,6 @@ int keys_ca_import(const char *run, struct gvm_str blob, struct keys_ca **ret, s
     }
     if (!ca->cert || !ca->key || X509_check_private_key(ca->cert, ca->key) != 1)
         return gvm_err_set(err, EBADMSG, "the kept CA of run %s is broken", run);
-    if (prepare_leaves(ca) < 0)
-        return gvm_err_set(err, ENOMEM, "out of memory");
     *ret = gvm_steal_ptr(&ca);
     return 0;
 }
@@ -292,6 +345,8 @@ int keys_ca_leaf(struct keys_ca *ca, const char *host, struct gvm_m_leaf_cert *r
     uint8_t *cert = NULL;
     if (!plain_host(host))
         return gvm_err_set(err, EINVAL, "asked for a certificate for something that is not a host");
+    if (!ca->blank && prepare_leaves(ca) < 0)
+        return gvm_err_set(err, ENOMEM, "cannot prepare the certificates of run %s", ca->run);
     X509 *x = make_leaf(ca, host);
     int n = x ? i2d_X509(x, &cert) : 0;
     int r = n > 0 ? gvm_buf_add(out, cert, (size_t)n) : -ENOMEM;
