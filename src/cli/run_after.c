@@ -93,6 +93,7 @@ static void tell(const struct run *r, const struct gvm_changes *all, size_t merg
 static void close_record(struct run *r)
 {
     struct gvm_err err = {0};
+    gvm_sandbox_tidy(r->sandbox);
     r->record.ended_ns = gvm_now_ns();
     r->record.exit_code = r->exit_code;
     int x = r->changed ? gvm_run_record_write(r->dir, &r->record, &err)

@@ -171,6 +171,10 @@ static int create(struct run *r, struct gvm_err *err)
 {
     const struct run_options *o = &r->opt;
     struct termios cooked;
+    char cache[GVM_PATH_MAX];
+    int x = gvm_place_path(GVM_PLACE_STATE, "cache", cache, err);
+    if (x < 0)
+        return x;
     struct gvm_sandbox_plan plan = {
         .run = r->id,
         .argv = r->argv,
@@ -178,6 +182,7 @@ static int create(struct run *r, struct gvm_err *err)
         .cwd = r->cwd,
         .home = r->home,
         .run_dir = r->dir,
+        .cache = cache,
         .hide = o->hide.v,
         .reveal = o->reveal.v,
         .pass = o->pass.v,
@@ -192,7 +197,7 @@ static int create(struct run *r, struct gvm_err *err)
         cooked.c_oflag &= ~(tcflag_t)OPOST;
         plan.termios = &cooked;
     }
-    int x = gvm_sandbox_env(r->arena, &plan, &plan.env, err);
+    x = gvm_sandbox_env(r->arena, &plan, &plan.env, err);
     return x < 0 ? x : gvm_sandbox_create(&plan, &r->sandbox, err);
 }
 
@@ -217,6 +222,8 @@ int run_launch(struct run *r, struct gvm_err *err)
         x = run_register(r, err);
     if (x == 0)
         x = write_record(r, err); /* while the daemon works */
+    if (x == 0)
+        x = gvm_sandbox_help(r->sandbox, err);
     if (x == 0)
         x = run_await_ready(r, &pem, err);
     if (x == 0)

@@ -437,12 +437,14 @@ static bool odd_name(struct gvm_str path)
     return !gvm_utf8_valid(path);
 }
 
-static void refuse(struct gvm_change *ch)
+static void refuse(struct gvm_change *ch, const struct review_facts *f)
 {
     if (S_ISCHR(ch->mode) || S_ISBLK(ch->mode))
         ch->refusal = "a device cannot land";
     else if (S_ISSOCK(ch->mode))
         ch->refusal = "a socket cannot land";
+    else if (f->placeholders)
+        ch->refusal = "its values are placeholders: change your file by hand";
 }
 
 static void set(struct gvm_change *ch, enum gvm_change_class class_, const char *why)
@@ -458,7 +460,7 @@ void review_classify(struct gvm_change *ch, const struct review_facts *f)
     for (size_t i = 0; i < n; i++)
         mem[i] = gvm_lower(ch->path.p[i]);
     struct gvm_str low = {mem, n};
-    refuse(ch);
+    refuse(ch, f);
     const char *why = match(discards, COUNT(discards), low);
     if (!why && any_component(low, "node_modules") && any_component(low, ".cache"))
         why = "a cache";

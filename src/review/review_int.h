@@ -69,6 +69,7 @@ struct review_facts {
     struct gvm_str head;     /* first bytes of a regular file */
     struct gvm_str target;   /* of a link */
     bool origin;
+    bool placeholders; /* settings whose values are the sandbox's stand-ins */
 };
 /* Sets class_, why and refusal from path, kind and the facts. */
 void review_classify(struct gvm_change *ch, const struct review_facts *f);

@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define MAX_SETTINGS (1u << 20) /* bytes of a file looked through for placeholders */
+
 struct todo { /* a folder still to be walked */
     struct todo *next;
     struct gvm_str path;
@@ -219,6 +221,22 @@ static struct gvm_str read_head(const struct pair *p, char mem[16])
     return (struct gvm_str){mem, n > 0 ? (size_t)n : 0};
 }
 
+/* The agent saw its owner's settings (.env) with placeholders for values (sandbox/settings.c), and
+ * so holds what it wrote over them: landing that would destroy the values. */
+static bool holds_placeholders(const struct pair *p)
+{
+    struct gvm_str name = gvm_str(p->name);
+    if (!gvm_glob(GVM_STR(".env*"), name) && !gvm_glob(GVM_STR("*.env"), name))
+        return false;
+    GVM_AUTOCLOSE int fd = -1;
+    struct stat st;
+    GVM_CLEANUP(gvm_buf_done) struct gvm_buf text;
+    gvm_buf_init(&text, MAX_SETTINGS);
+    if (review_open_file(p->up_dir, p->name, &fd, &st) < 0 || gvm_read_fd(fd, &text) < 0)
+        return true; /* cannot be told */
+    return text.len && memmem(gvm_buf_data(&text), text.len, "gvm-ph-", 7);
+}
+
 /* Everything but a folder. */
 static int visit_leaf(struct scan *s, const struct pair *p)
 {
@@ -246,6 +264,8 @@ static int visit_leaf(struct scan *s, const struct pair *p)
     }
     if (S_ISREG(p->up.st_mode))
         f.head = read_head(p, head);
+    f.placeholders =
+        S_ISREG(p->up.st_mode) && ch.kind == GVM_CHANGE_MODIFIED && holds_placeholders(p);
     int r = add(s, ch, &f);
     if (r == 0 && ch.kind == GVM_CHANGE_TYPE && S_ISDIR(p->host.st_mode))
         r = push(s, (struct todo){.path = p->path, .gone = true});

@@ -4,6 +4,7 @@
  *      clone3  ------------------------->   identity, network, listeners
  *      <------------------- LISTENERS (6 descriptors)
  *      registers the run with gvmd          mounts, trust store of the host
+ *      PRIVATE (what to hide in /etc) --->
  *      START (CA certificate) ---------->   /etc, root sealed, privileges dropped, agent forked
  *      <------------------------ STARTED    agent exec'ed
  *      SIGNAL -------------------------->   kill(-agent)
@@ -53,6 +54,9 @@ static const struct step before_ca[] = {
     {"trust", "set up the trust stores", sandbox_trust_prepare},
     {"etc", "set up /etc", sandbox_prepare_etc},
 };
+static const struct step after_help[] = {
+    {"private", "hide what is private in /etc", sandbox_hide_private},
+};
 static const struct step before_agent[] = {
     {"ca", "make the run's certificate trusted", sandbox_mount_etc},
     {"seal", "seal the file system", sandbox_mount_seal},
@@ -95,23 +99,21 @@ static void run_steps(struct sandbox_init *in, const struct step *steps, size_t 
 
 #define RUN_STEPS(in, list) run_steps(in, list, sizeof(list) / sizeof((list)[0]))
 
-static void await_start(struct sandbox_init *in)
+/* Waits for a note of this type and keeps its text. */
+static struct gvm_str await_text(struct sandbox_init *in, enum sandbox_note_type want, size_t max)
 {
     struct sandbox_note note;
-    char *text = gvm_arena_alloc(in->arena, SANDBOX_MAX_CA + 1);
+    char *text = gvm_arena_alloc(in->arena, max + 1);
     if (!text)
         _exit(125);
     for (;;) {
-        ssize_t n = sandbox_recv(in->ctl, &note, text, SANDBOX_MAX_CA, NULL, NULL);
+        ssize_t n = sandbox_recv(in->ctl, &note, text, max, NULL, NULL);
         if (n < 0)
             _exit(137);
         if (note.type == SANDBOX_NOTE_SIGNAL)
             _exit(128 + note.value); /* no agent yet that could have it */
-        if (note.type == SANDBOX_NOTE_START) {
-            in->ca_pem = text;
-            in->ca_len = (size_t)n;
-            return;
-        }
+        if (note.type == (uint32_t)want)
+            return (struct gvm_str){text, (size_t)n};
     }
 }
 
@@ -218,7 +220,9 @@ _Noreturn void sandbox_init_main(const struct gvm_sandbox_plan *plan, struct gvm
     for (int i = 0; i < GVM_SANDBOX_LISTENERS; i++)
         gvm_close(&in.listeners[i]);
     RUN_STEPS(&in, before_ca);
-    await_start(&in);
+    in.private_etc = await_text(&in, SANDBOX_NOTE_PRIVATE, SANDBOX_MAX_PRIVATE);
+    RUN_STEPS(&in, after_help);
+    in.ca_pem = await_text(&in, SANDBOX_NOTE_START, SANDBOX_MAX_CA);
     RUN_STEPS(&in, before_agent);
     struct gvm_err err = {0};
     let_go_of_stdio();

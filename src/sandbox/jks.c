@@ -7,18 +7,24 @@
  *
  * The certificates come out of a PEM bundle; their DER is not looked into.
  */
+/* SHA1_Update() and not EVP: loading OpenSSL's providers takes longer than all the rest, and
+ * nothing depends on the strength of this sum. */
+#define OPENSSL_SUPPRESS_DEPRECATED
+
 #include "sandbox/sandbox_int.h"
 
 #include <errno.h>
 #include <openssl/evp.h>
+#include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#define HEAD 12 /* magic, version, number of entries */
 
 struct sandbox_jks {
     struct gvm_buf out;
     uint32_t count;
-    EVP_MD_CTX
-    *digest; /* over all but the last certificate, which comes when every moment counts */
+    SHA_CTX digest; /* over all but the last certificate, which comes when every moment counts */
     size_t digested;
 };
 
@@ -95,12 +101,10 @@ static bool digest_so_far(struct sandbox_jks *j)
     if (!head)
         return false;
     gvm_put32(head + 8, j->count + 1);
-    j->digest = EVP_MD_CTX_new();
     j->digested = j->out.len;
-    return j->digest && EVP_DigestInit_ex(j->digest, EVP_sha1(), NULL) &&
-           EVP_DigestUpdate(j->digest, password, sizeof(password) - 1) &&
-           EVP_DigestUpdate(j->digest, salt, sizeof(salt) - 1) &&
-           EVP_DigestUpdate(j->digest, head, j->out.len);
+    return SHA1_Init(&j->digest) && SHA1_Update(&j->digest, password, sizeof(password) - 1) &&
+           SHA1_Update(&j->digest, salt, sizeof(salt) - 1) &&
+           SHA1_Update(&j->digest, head, j->out.len);
 }
 
 struct sandbox_jks *sandbox_jks_new(struct gvm_str bundle_pem)
@@ -119,10 +123,32 @@ struct sandbox_jks *sandbox_jks_new(struct gvm_str bundle_pem)
     return j;
 }
 
-int sandbox_jks_finish(struct sandbox_jks *j, struct gvm_str ca_pem, struct gvm_buf *out)
+struct gvm_str sandbox_jks_text(const struct sandbox_jks *j)
 {
-    uint8_t sum[EVP_MAX_MD_SIZE];
-    unsigned n = 0;
+    return (struct gvm_str){(const char *)gvm_buf_data(&j->out), j->digested};
+}
+
+struct sandbox_jks *sandbox_jks_again(struct gvm_buf *text)
+{
+    const uint8_t *head = gvm_buf_data(text);
+    if (text->len < HEAD || gvm_get32(head) != 0xFEEDFEED || gvm_get32(head + 8) == 0)
+        return NULL;
+    struct sandbox_jks *j = gvm_calloc(1, sizeof(*j));
+    if (!j)
+        return NULL;
+    j->count = gvm_get32(head + 8) - 1;
+    j->out = *text;
+    gvm_buf_init(text, text->max);
+    if (!digest_so_far(j)) {
+        sandbox_jks_free(j);
+        return NULL;
+    }
+    return j;
+}
+
+int sandbox_jks_finish(struct sandbox_jks *j, struct gvm_str ca_pem, struct gvm_str *ret_file)
+{
+    uint8_t sum[SHA_DIGEST_LENGTH];
     uint32_t before = j->count;
     int r = add_all(j, ca_pem);
     const uint8_t *data = gvm_buf_data(&j->out);
@@ -130,12 +156,11 @@ int sandbox_jks_finish(struct sandbox_jks *j, struct gvm_str ca_pem, struct gvm_
         return r < 0 ? r : -ENOMEM;
     if (j->count != before + 1)
         return -EINVAL;
-    if (!EVP_DigestUpdate(j->digest, data + j->digested, j->out.len - j->digested) ||
-        !EVP_DigestFinal_ex(j->digest, sum, &n))
+    if (!SHA1_Update(&j->digest, data + j->digested, j->out.len - j->digested) ||
+        !SHA1_Final(sum, &j->digest) || gvm_buf_add(&j->out, sum, sizeof(sum)) < 0)
         return -ENOMEM;
-    gvm_buf_adds(out, gvm_buf_str(&j->out));
-    gvm_buf_add(out, sum, n);
-    return out->failed ? -ENOMEM : 0;
+    *ret_file = gvm_buf_str(&j->out);
+    return 0;
 }
 
 void sandbox_jks_free(struct sandbox_jks *j)
@@ -143,6 +168,5 @@ void sandbox_jks_free(struct sandbox_jks *j)
     if (!j)
         return;
     gvm_buf_done(&j->out);
-    EVP_MD_CTX_free(j->digest);
     free(j);
 }

@@ -96,17 +96,18 @@ static int hide_host_keys(struct sandbox_layer *l, struct gvm_err *err)
 
 /* A list of directories still to be read takes the place of recursion. */
 struct etc_walk {
-    struct sandbox_layer *l;
     struct gvm_arena *a;
+    struct gvm_buf *list;
     const char *dirs[MAX_ETC_DIRS];
     unsigned next, n, seen;
 };
 
-static int look_at(struct etc_walk *w, int fd, const char *dir, const char *name,
+static int look_at(struct etc_walk *w, int fd, const char *dir, const struct dirent *e,
                    struct gvm_err *err)
 {
+    const char *name = e->d_name;
     struct stat st;
-    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ||
+    if (e->d_type == DT_LNK || strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ||
         fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return 0;
     if (++w->seen > MAX_ETC)
@@ -117,39 +118,56 @@ static int look_at(struct etc_walk *w, int fd, const char *dir, const char *name
         return 0;
     bool is_dir = S_ISDIR(st.st_mode);
     mode_t need = is_dir ? S_IROTH | S_IXOTH : S_IROTH;
+    bool hide = (st.st_mode & need) != need;
+    if (!is_dir && !hide)
+        return 0;
     const char *rel = gvm_arena_printf(w->a, "%s%s%s", dir, *dir ? "/" : "", name);
     if (!rel)
         return gvm_err_set(err, ENOMEM, "out of memory");
-    if ((st.st_mode & need) != need)
-        return sandbox_layer_hide(w->l, rel, err);
-    if (is_dir && w->n == MAX_ETC_DIRS)
+    if (hide && gvm_buf_add(w->list, rel, strlen(rel) + 1) < 0)
+        return gvm_err_set(err, E2BIG, "/etc has too many private files to hide them all");
+    if (hide)
+        return 0;
+    if (w->n == MAX_ETC_DIRS)
         return gvm_err_set(err, E2BIG, "/etc has more than %d directories", MAX_ETC_DIRS);
-    if (is_dir)
-        w->dirs[w->n++] = rel;
+    w->dirs[w->n++] = rel;
     return 0;
 }
 
-static int hide_unreadable(struct sandbox_init *in, struct sandbox_layer *l, struct gvm_err *err)
+int sandbox_private_etc(struct gvm_buf *list, struct gvm_err *err)
 {
     static struct etc_walk w;
-    w = (struct etc_walk){.l = l, .a = in->arena, .dirs = {""}, .n = 1};
-    int r = 0;
+    w = (struct etc_walk){.a = gvm_arena_new(4u << 20), .list = list, .dirs = {""}, .n = 1};
+    int r = w.a ? 0 : gvm_err_set(err, ENOMEM, "out of memory");
     while (w.next < w.n && r == 0) {
         char path[GVM_PATH_MAX];
         const char *dir = w.dirs[w.next++];
         snprintf(path, sizeof(path), "/etc/%s", dir);
         DIR *d = opendir(path);
         for (const struct dirent *e; d && r == 0 && (e = readdir(d));)
-            r = look_at(&w, dirfd(d), dir, e->d_name, err);
+            r = look_at(&w, dirfd(d), dir, e, err);
         if (d)
             closedir(d);
+    }
+    gvm_arena_free(w.a);
+    return r;
+}
+
+int sandbox_hide_private(struct sandbox_init *in, struct gvm_err *err)
+{
+    int r = 0;
+    for (struct gvm_str rest = in->private_etc; rest.n && r == 0;) {
+        size_t n = strnlen(rest.p, rest.n);
+        r = sandbox_layer_hide(&in->etc, rest.p, err); /* the text ends in NUL */
+        rest.p += n + (n < rest.n);
+        rest.n -= n + (n < rest.n);
     }
     return r;
 }
 
-static int hide_secrets(struct sandbox_init *in, struct sandbox_layer *l, struct gvm_err *err)
+static int hide_secrets(struct sandbox_layer *l, struct gvm_err *err)
 {
-    int r = in->uid == 0 ? hide_unreadable(in, l, err) : 0;
+    int r = 0;
     for (size_t i = 0; i < sizeof(secret_etc) / sizeof(secret_etc[0]) && r == 0; i++) {
         char path[128];
         struct stat st;
@@ -216,7 +234,7 @@ int sandbox_prepare_etc(struct sandbox_init *in, struct gvm_err *err)
 {
     int r = sandbox_layer_open(in, "etc", "/etc", &in->etc, err);
     if (r == 0)
-        r = hide_secrets(in, &in->etc, err);
+        r = hide_secrets(&in->etc, err);
     if (r == 0)
         r = replace_files(in, &in->etc, err);
     return r == 0 ? sandbox_trust_write(in, err) : r;

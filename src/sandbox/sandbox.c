@@ -28,6 +28,8 @@ struct gvm_sandbox {
     int listeners[GVM_SANDBOX_LISTENERS];
     bool reaped; /* the init is gone and waited for */
     bool told;   /* it told the agent's exit code */
+    bool helped; /* the init knows the private files of /etc */
+    bool tidy;   /* no work directories are left */
     int code;
     char exec_error[GVM_ERR_TEXT];
     char notes[SANDBOX_NOTES];
@@ -83,6 +85,7 @@ static int copy_plan(struct gvm_sandbox *s, const struct gvm_sandbox_plan *p, st
     c->cwd = copy_text(a, p->cwd ? p->cwd : p->workspace);
     c->home = copy_text(a, p->home ? p->home : "/");
     c->run_dir = copy_text(a, p->run_dir);
+    c->cache = copy_text(a, p->cache);
     c->argv = copy_list(a, p->argv, 0);
     c->env = copy_list(a, p->env, 0);
     c->hide = copy_list(a, p->hide, 3);
@@ -257,12 +260,29 @@ const int *gvm_sandbox_listeners(const struct gvm_sandbox *s)
     return s->listeners;
 }
 
+int gvm_sandbox_help(struct gvm_sandbox *s, struct gvm_err *err)
+{
+    GVM_CLEANUP(gvm_buf_done) struct gvm_buf list;
+    gvm_buf_init(&list, SANDBOX_MAX_PRIVATE);
+    int r = geteuid() == 0 ? sandbox_private_etc(&list, err) : 0;
+    if (r < 0)
+        return r;
+    r = sandbox_send(s->ctl, SANDBOX_NOTE_PRIVATE, 0, gvm_buf_data(&list), list.len, NULL, 0);
+    if (r < 0 && r != -EPIPE)
+        return gvm_err_sys(err, -r, "cannot reach the sandbox");
+    s->helped = true;
+    return 0;
+}
+
 int gvm_sandbox_start(struct gvm_sandbox *s, struct gvm_str ca_pem, struct gvm_err *err)
 {
     unsigned n = s->plan.pty;
     if (ca_pem.n == 0 || ca_pem.n > SANDBOX_MAX_CA)
         return gvm_err_set(err, EINVAL, "the run has no usable CA certificate");
-    int r = sandbox_send(s->ctl, SANDBOX_NOTE_START, 0, ca_pem.p, ca_pem.n, NULL, 0);
+    int r = s->helped ? 0 : gvm_sandbox_help(s, err);
+    if (r < 0)
+        return r;
+    r = sandbox_send(s->ctl, SANDBOX_NOTE_START, 0, ca_pem.p, ca_pem.n, NULL, 0);
     if (r < 0 && r != -EPIPE) /* EPIPE: it gave up before; its reason is still to be read */
         return gvm_err_sys(err, -r, "cannot reach the sandbox");
     r = await_note(s, SANDBOX_NOTE_STARTED, &s->pty, &n, err);
@@ -367,6 +387,14 @@ static void remove_work(const char *run_dir)
         unlinkat(dir, names[i], AT_REMOVEDIR);
 }
 
+void gvm_sandbox_tidy(struct gvm_sandbox *s)
+{
+    if (s->told && !s->tidy) {
+        remove_work(s->plan.run_dir);
+        s->tidy = true;
+    }
+}
+
 void gvm_sandbox_free(struct gvm_sandbox *s)
 {
     if (!s)
@@ -378,7 +406,7 @@ void gvm_sandbox_free(struct gvm_sandbox *s)
         if (reap_init(s, !s->told, NULL) < 0)
             s->reaped = true;
     }
-    if (s->plan.run_dir)
+    if (s->plan.run_dir && !s->tidy)
         remove_work(s->plan.run_dir);
     for (int i = 0; i < GVM_SANDBOX_LISTENERS; i++)
         gvm_close(&s->listeners[i]);

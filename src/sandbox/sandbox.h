@@ -24,6 +24,8 @@ struct gvm_sandbox_plan {
     const char *cwd;       /* where the agent starts; NULL = the workspace */
     const char *home;      /* absolute home of the user */
     const char *run_dir; /* state/runs/<id>: upper/, work/, home-upper/, home-work/ are made here */
+    const char *cache;   /* state/cache: what takes long to work out and is the same next time; made
+                          * when missing; NULL = nothing is kept */
     const char *const *hide; /* extra places, NULL-ended, may be NULL: absolute, or relative to home
                               * and to the workspace; globs in the last component */
     const char *const *reveal; /* places shown although they would be hidden; same form */
@@ -44,6 +46,9 @@ struct gvm_sandbox;
  * goes on with the mounts by itself, so that registering the run costs no time. */
 int gvm_sandbox_create(const struct gvm_sandbox_plan *plan, struct gvm_sandbox **ret,
                        struct gvm_err *err) GVM_MUST_CHECK;
+/* Between the halves, while the daemon works: what the launcher can find out for the init.
+ * Optional; gvm_sandbox_start() does it otherwise. */
+int gvm_sandbox_help(struct gvm_sandbox *s, struct gvm_err *err) GVM_MUST_CHECK;
 /* Owned by the sandbox, open until it is freed (a restarted daemon gets them again). */
 const int *gvm_sandbox_listeners(const struct gvm_sandbox *s);
 /* Second half, once the daemon answered: trust stores with `ca_pem`, root sealed, capabilities,
@@ -67,8 +72,10 @@ void gvm_sandbox_kill(struct gvm_sandbox *s); /* the whole namespace, now */
 /* Waits until no process of the sandbox lives: exit code as a shell gives it (128+n for signals).
  * Its mounts may take the kernel a few milliseconds more. */
 int gvm_sandbox_wait(struct gvm_sandbox *s, int *ret_code, struct gvm_err *err) GVM_MUST_CHECK;
-/* Kills what still lives; removes the overlay's work directories. Upper layers stay. NULL is fine.
- */
+/* After the end: removes the overlays' work directories, which nobody needs any more. Done by
+ * gvm_sandbox_free() unless it was done before. */
+void gvm_sandbox_tidy(struct gvm_sandbox *s);
+/* Kills what still lives, and tidies. Upper layers stay. NULL is fine. */
 void gvm_sandbox_free(struct gvm_sandbox *s);
 
 /* The agent's environment: allow-listed variables of `environ` and plan->pass, plus GVM_RUN_ID,

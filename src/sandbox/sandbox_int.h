@@ -11,10 +11,11 @@
 #include <sys/resource.h>
 #include "sandbox/sandbox.h"
 
-#define SANDBOX_ARENA      (16u << 20) /* plan copy and everything the init builds */
-#define SANDBOX_MAX_CA     (64u << 10) /* the run's CA certificate, PEM */
-#define SANDBOX_MAX_BUNDLE (8u << 20)  /* the host's CA bundle */
-#define SANDBOX_NOTES      2048        /* text of gvm_sandbox_notes() */
+#define SANDBOX_ARENA       (16u << 20) /* plan copy and everything the init builds */
+#define SANDBOX_MAX_CA      (64u << 10) /* the run's CA certificate, PEM */
+#define SANDBOX_MAX_BUNDLE  (8u << 20)  /* the host's CA bundle */
+#define SANDBOX_MAX_PRIVATE (64u << 10) /* names of private files in /etc */
+#define SANDBOX_NOTES       2048        /* text of gvm_sandbox_notes() */
 
 /* Fixed numbers inside: the network namespace is the run's own. */
 #define SANDBOX_TCP_PORT 61080
@@ -29,6 +30,7 @@
 
 enum sandbox_note_type {
     SANDBOX_NOTE_NONE = 0,
+    SANDBOX_NOTE_PRIVATE,     /* launcher: paths in /etc to be hidden, each ended by NUL */
     SANDBOX_NOTE_START,       /* launcher: PEM of the run's CA follows */
     SANDBOX_NOTE_SIGNAL,      /* launcher: value = signal for the agent's process group */
     SANDBOX_NOTE_LISTENERS,   /* init: six descriptors */
@@ -59,6 +61,9 @@ struct sandbox_layer {
     int fd;           /* the layer's top directory */
     const char *host; /* directory it lies over */
     unsigned hidden;  /* names hidden so far */
+    int near_fd;      /* the directory used last, or -1; lists go by directory */
+    char near[256];   /* its name, relative to the top */
+    char gone[64];    /* a directory that the host does not have, hidden as a whole */
 };
 
 struct sandbox_init {
@@ -75,8 +80,8 @@ struct sandbox_init {
     struct sandbox_trust *trust;
     int pty; /* master */
     pid_t agent;
-    char *ca_pem; /* text, NUL-ended */
-    size_t ca_len;
+    struct gvm_str private_etc; /* what the launcher found there */
+    struct gvm_str ca_pem;      /* text */
 };
 
 typedef int sandbox_step_fn(struct sandbox_init *in, struct gvm_err *err);
@@ -110,7 +115,11 @@ int sandbox_mount_dev(struct sandbox_init *in, struct gvm_err *err);
 int sandbox_mount_tools(struct sandbox_init *in, struct gvm_err *err);
 int sandbox_mount_trees(struct sandbox_init *in, struct gvm_err *err); /* home and workspace */
 int sandbox_prepare_etc(struct sandbox_init *in, struct gvm_err *err);
-int sandbox_mount_etc(struct sandbox_init *in, struct gvm_err *err); /* after the CA arrived */
+/* The launcher's part of it, as root: what in /etc not everybody may read, relative and each ended
+ * by NUL. */
+int sandbox_private_etc(struct gvm_buf *list, struct gvm_err *err);
+int sandbox_hide_private(struct sandbox_init *in, struct gvm_err *err); /* in->private_etc */
+int sandbox_mount_etc(struct sandbox_init *in, struct gvm_err *err);    /* after the CA arrived */
 int sandbox_mount_seal(struct sandbox_init *in,
                        struct gvm_err *err); /* pivot, old root gone, read-only */
 
@@ -151,8 +160,44 @@ int sandbox_hide_home(struct sandbox_init *in, struct sandbox_layer *l, struct g
 int sandbox_hide_work(struct sandbox_init *in, struct sandbox_layer *l, struct gvm_err *err);
 /* Those of plan->hide that lie beneath l->host; GVM's own places are among them. */
 int sandbox_hide_own(struct sandbox_init *in, struct sandbox_layer *l, struct gvm_err *err);
+/* What a name says. */
+enum sandbox_look {
+    SANDBOX_LOOK_NO,
+    SANDBOX_LOOK_HIDE,     /* a secret whatever it holds */
+    SANDBOX_LOOK_INSIDE,   /* a certificate may be shown, a key not */
+    SANDBOX_LOOK_TOKEN,    /* a setting that may hold a token */
+    SANDBOX_LOOK_SETTINGS, /* NAME=VALUE lines: shown with placeholders */
+    SANDBOX_LOOKS
+};
+enum sandbox_look sandbox_look_at(const char *name);
+/* Does about l->host/`rel` what its name and its content ask for. */
+int sandbox_hide_found(struct sandbox_init *in, struct sandbox_layer *l, const char *rel,
+                       enum sandbox_look look, struct gvm_err *err);
+/* scan.c: every file beneath `top` whose name says something, and every socket. What was read
+ * before and has not changed is not read again. */
+typedef int sandbox_found_fn(void *arg, const char *rel, enum sandbox_look look,
+                             struct gvm_err *err);
+int sandbox_scan(struct sandbox_init *in, const char *top, sandbox_found_fn *found, void *arg,
+                 struct gvm_err *err);
+bool sandbox_scan_skips(const char *name); /* directories that are not looked into */
+/* settings.c: NAME=VALUE lines with every value replaced; whatever else stood there is left out. A
+ * placeholder is "gvm-ph-" and 24 hex digits, the same for a name of this file in every run.
+ * -EINVAL when it is no such text. Pure. */
+#define SANDBOX_MAX_SETTINGS (256u << 10)
+#define SANDBOX_PLACEHOLDER  "gvm-ph-"
+int sandbox_settings_mask(struct gvm_str text, const char *path, struct gvm_buf *out);
 /* True when plan->reveal names host/`rel`. */
 bool sandbox_revealed(const struct sandbox_init *in, const char *host, const char *rel);
+
+/* cache.c: pieces worked out before, each in a file of its own under plan->cache. A piece is found
+ * again only with the key it was kept under; a torn or foreign file counts as missing. */
+#define SANDBOX_CACHE_KEY 256 /* bytes of a key at most */
+/* Puts the piece into the empty `out`; false when there is none, whatever `out` holds then. */
+bool sandbox_cache_get(struct sandbox_init *in, const char *name, struct gvm_str key,
+                       struct gvm_buf *out);
+/* Failing to keep a piece is no failure: it is worked out again. */
+void sandbox_cache_put(struct sandbox_init *in, const char *name, struct gvm_str key,
+                       struct gvm_str piece);
 
 /* trust.c: CA bundles. Everything but the run's CA is written before that is known. */
 int sandbox_trust_prepare(struct sandbox_init *in,
@@ -162,9 +207,13 @@ int sandbox_trust_finish(struct sandbox_init *in, struct gvm_err *err); /* adds 
 /* jks.c: a Java key store of trusted certificates. */
 struct sandbox_jks;
 struct sandbox_jks *sandbox_jks_new(struct gvm_str bundle_pem) GVM_MUST_CHECK;
-/* Adds the last certificate and closes the file; its bytes go to `out`. */
+/* The same from what sandbox_jks_text() gave before, which it takes out of `text`; NULL when that
+ * is no such text. */
+struct sandbox_jks *sandbox_jks_again(struct gvm_buf *text) GVM_MUST_CHECK;
+struct gvm_str sandbox_jks_text(const struct sandbox_jks *j);
+/* Adds the last certificate and closes the file; its bytes stay the store's. */
 int sandbox_jks_finish(struct sandbox_jks *j, struct gvm_str ca_pem,
-                       struct gvm_buf *out) GVM_MUST_CHECK;
+                       struct gvm_str *ret_file) GVM_MUST_CHECK;
 void sandbox_jks_free(struct sandbox_jks *j);
 
 /* agent.c, privileges.c, landlock.c, seccomp.c */

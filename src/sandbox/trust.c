@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mount.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -30,23 +31,31 @@ static const char *const bundles[] = {
 #define MAX_STORES 4
 
 struct sandbox_trust {
-    struct gvm_buf bundle;
+    int bundle;    /* the host's, or -1 */
+    char key[192]; /* says which file that is, in which state; "" without one */
     struct sandbox_jks *jks;
     const char *store[MAX_STORES]; /* real paths of cacerts files */
     unsigned nstores;
 };
 
-static void read_bundle(struct sandbox_trust *t)
+/* Where the host's bundle is, and in which state. */
+static void find_bundle(struct sandbox_trust *t)
 {
-    char path[128];
+    struct stat st;
     for (size_t i = 0; i < NBUNDLES; i++) {
+        char path[128];
         snprintf(path, sizeof(path), "/etc/%s", bundles[i]);
-        if (gvm_read_file(path, &t->bundle, NULL) == 0 && t->bundle.len)
-            break;
-        gvm_buf_reset(&t->bundle);
+        t->bundle = open(path, O_RDONLY | O_CLOEXEC);
+        if (t->bundle >= 0 && fstat(t->bundle, &st) == 0 && st.st_size > 0 &&
+            st.st_size < SANDBOX_MAX_BUNDLE) {
+            snprintf(t->key, sizeof(t->key), "%s %ju %ju %jd %jd.%09ld %jd.%09ld", path,
+                     (uintmax_t)st.st_dev, (uintmax_t)st.st_ino, (intmax_t)st.st_size,
+                     (intmax_t)st.st_mtim.tv_sec, st.st_mtim.tv_nsec, (intmax_t)st.st_ctim.tv_sec,
+                     st.st_ctim.tv_nsec);
+            return;
+        }
+        gvm_close(&t->bundle);
     }
-    if (t->bundle.len && gvm_buf_data(&t->bundle)[t->bundle.len - 1] != '\n')
-        gvm_buf_addc(&t->bundle, '\n');
 }
 
 /* ---- Java ---- */
@@ -94,16 +103,37 @@ static void find_java(struct sandbox_init *in, struct sandbox_trust *t)
     }
 }
 
+/* Decoding the bundle is most of the work, and the bundle changes a few times a year. */
+static struct sandbox_jks *make_jks(struct sandbox_init *in, struct sandbox_trust *t)
+{
+    GVM_CLEANUP(gvm_buf_done) struct gvm_buf kept;
+    struct gvm_str key = gvm_str(t->key);
+    gvm_buf_init(&kept, SANDBOX_MAX_BUNDLE);
+    struct sandbox_jks *j = NULL;
+    if (key.n && sandbox_cache_get(in, "cacerts", key, &kept))
+        j = sandbox_jks_again(&kept);
+    if (j)
+        return j;
+    GVM_CLEANUP(gvm_buf_done) struct gvm_buf bundle;
+    gvm_buf_init(&bundle, SANDBOX_MAX_BUNDLE);
+    if (t->bundle >= 0 &&
+        (gvm_read_fd(t->bundle, &bundle) < 0 || lseek(t->bundle, 0, SEEK_SET) < 0))
+        return NULL;
+    j = sandbox_jks_new(gvm_buf_str(&bundle));
+    if (j && key.n)
+        sandbox_cache_put(in, "cacerts", key, sandbox_jks_text(j));
+    return j;
+}
+
 int sandbox_trust_prepare(struct sandbox_init *in, struct gvm_err *err)
 {
     struct sandbox_trust *t = gvm_arena_alloc(in->arena, sizeof(*t));
     if (!t)
         return gvm_err_set(err, ENOMEM, "out of memory");
-    gvm_buf_init(&t->bundle, SANDBOX_MAX_BUNDLE);
-    read_bundle(t);
+    find_bundle(t);
     find_java(in, t);
     if (t->nstores) {
-        t->jks = sandbox_jks_new(gvm_buf_str(&t->bundle));
+        t->jks = make_jks(in, t);
         if (!t->jks)
             return gvm_err_set(err, ENOMEM, "cannot make a key store for Java");
     }
@@ -113,11 +143,27 @@ int sandbox_trust_prepare(struct sandbox_init *in, struct gvm_err *err)
 
 /* ---- writing ---- */
 
-/* The bundle is one file with several names; the run's CA is appended to it later. */
-static int write_bundles(struct sandbox_init *in, struct gvm_err *err)
+/* From the host's file into the layer's, in the kernel. */
+static int copy_bundle(struct sandbox_init *in, int from, struct gvm_err *err)
 {
-    struct sandbox_trust *t = in->trust;
-    int r = sandbox_layer_file(&in->etc, bundles[0], gvm_buf_data(&t->bundle), t->bundle.len, err);
+    int r = sandbox_layer_file(&in->etc, bundles[0], "", 0, err);
+    if (r < 0 || from < 0)
+        return r;
+    GVM_AUTOCLOSE int to = openat(in->etc.fd, bundles[0], O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+    ssize_t n = to < 0 ? -1 : 1;
+    while (n > 0)
+        n = sendfile(to, from, NULL, SANDBOX_MAX_BUNDLE);
+    /* The run's CA is to begin on a line of its own. */
+    if (n < 0 || write(to, "\n", 1) != 1)
+        return gvm_err_sys(err, errno, "cannot copy the certificate authorities of this machine");
+    return 0;
+}
+
+/* The bundle is one file with several names; the run's CA is appended to it later. */
+int sandbox_trust_write(struct sandbox_init *in, struct gvm_err *err)
+{
+    int r = copy_bundle(in, in->trust->bundle, err);
+    gvm_close(&in->trust->bundle);
     for (size_t i = 1; i < NBUNDLES && r == 0; i++) {
         char dir[128];
         struct stat st;
@@ -129,35 +175,28 @@ static int write_bundles(struct sandbox_init *in, struct gvm_err *err)
     return r;
 }
 
-int sandbox_trust_write(struct sandbox_init *in, struct gvm_err *err)
-{
-    int r = write_bundles(in, err);
-    gvm_buf_done(&in->trust->bundle);
-    return r;
-}
-
 static int append_ca(struct sandbox_init *in, struct gvm_err *err)
 {
     GVM_AUTOCLOSE int fd =
         openat(in->etc.fd, bundles[0], O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
-    int r = fd < 0 ? -errno : gvm_write_all(fd, in->ca_pem, in->ca_len);
+    int r = fd < 0 ? -errno : gvm_write_all(fd, in->ca_pem.p, in->ca_pem.n);
     if (r < 0)
         return gvm_err_sys(err, -r, "cannot add the run's CA");
-    return sandbox_layer_file(&in->etc, &SANDBOX_CA_RUN[5], in->ca_pem, in->ca_len, err);
+    return sandbox_layer_file(&in->etc, &SANDBOX_CA_RUN[5], in->ca_pem.p, in->ca_pem.n, err);
 }
 
 /* A store outside /etc is covered where it is shown; one that is not shown needs nothing. */
-static int put_store(struct sandbox_init *in, const char *store, const struct gvm_buf *jks,
+static int put_store(struct sandbox_init *in, const char *store, struct gvm_str jks,
                      struct gvm_err *err)
 {
     if (strncmp(store, "/etc/", 5) == 0)
-        return sandbox_layer_file(&in->etc, store + 5, gvm_buf_data(jks), jks->len, err);
+        return sandbox_layer_file(&in->etc, store + 5, jks.p, jks.n, err);
     if (access(store + 1, F_OK) < 0)
         return 0;
     char src[GVM_PATH_MAX + 32];
     GVM_AUTOCLOSE int fd =
         openat(in->layers, "cacerts", O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
-    int r = fd < 0 ? -errno : gvm_write_all(fd, gvm_buf_data(jks), jks->len);
+    int r = fd < 0 ? -errno : gvm_write_all(fd, jks.p, jks.n);
     if (r < 0)
         return gvm_err_sys(err, -r, "cannot write the key store for Java");
     snprintf(src, sizeof(src), "%s/layers/cacerts", in->base);
@@ -168,16 +207,14 @@ static int put_store(struct sandbox_init *in, const char *store, const struct gv
 static int put_stores(struct sandbox_init *in, struct gvm_err *err)
 {
     struct sandbox_trust *t = in->trust;
-    struct gvm_buf jks;
+    struct gvm_str jks;
     int r = 0;
     if (!t->jks)
         return 0;
-    gvm_buf_init(&jks, SANDBOX_MAX_BUNDLE);
-    if (sandbox_jks_finish(t->jks, (struct gvm_str){in->ca_pem, in->ca_len}, &jks) < 0)
+    if (sandbox_jks_finish(t->jks, in->ca_pem, &jks) < 0)
         r = gvm_err_set(err, ENOMEM, "cannot make a key store for Java");
     for (unsigned i = 0; i < t->nstores && r == 0; i++)
-        r = put_store(in, t->store[i], &jks, err);
-    gvm_buf_done(&jks);
+        r = put_store(in, t->store[i], jks, err);
     sandbox_jks_free(t->jks);
     t->jks = NULL;
     return r;

@@ -137,7 +137,21 @@ def files():
     tap.ok(MARK not in got.stdout, "T-N09 K1 secrets in workspace and home are hidden", got.stdout)
     for name in ("public.pem", ".env.example", "id_generator.py"):
         tap.ok(name in got.stdout, f"{name} is no secret and stays", got.stdout)
-    got = sh("echo A=1 > .env && cat .env; mkdir ~/.ssh && echo k > ~/.ssh/known_hosts && ls ~/.ssh")
+    got = sh("cat .env; cat sub/deep/.env; [ -e server.pem ] || echo no key")
+    lines = got.stdout.split()
+    tap.ok(len(lines) == 4 and all(re.fullmatch(r"_authToken=gvm-ph-[0-9a-f]{24}", line) for line in lines[:2])
+           and lines[0] != lines[1], "settings are shown with placeholders for values", got.stdout)
+    tap.eq(sh("cat .env").stdout, lines[0] + "\n" if lines else "", "the same ones in the next run")
+    done = sh("echo MORE=2 >> .env")
+    run = json.loads(home.gvm("runs", "--json").stdout.splitlines()[-1])["id"]
+    got = home.gvm("commit", run, "--all", "--yes")
+    with open(os.path.join(home.workspace, ".env")) as f:
+        text = f.read()
+    tap.ok(MARK in text and "gvm-ph-" not in text, "placeholders never replace the owner's values",
+           done.stderr + got.stdout + got.stderr)
+    tap.ok("placeholders" in home.gvm("diff", run).stdout + done.stderr + got.stderr, "and it is said why",
+           done.stderr + got.stdout + got.stderr)
+    got = sh("rm .env; echo A=1 > .env && cat .env; mkdir ~/.ssh && echo k > ~/.ssh/known_hosts && ls ~/.ssh")
     tap.ok(got.stdout.split() == ["A=1", "known_hosts"], "an agent may make its own files of those names", got.stdout
            + got.stderr)
     with open(os.path.join(home.workspace, ".env")) as f:

@@ -1,6 +1,6 @@
 /* sandbox_drive [-t] WORKSPACE RUN_DIR COMMAND...: the sandbox room alone, without daemon or
- * launcher. Nobody answers on the listeners. With -t it prints how long each half took, on stderr.
- * Exit code as gvm run gives it. */
+ * launcher. Nobody answers on the listeners; $GVM_DRIVE_CACHE is the cache. With -t it prints how
+ * long each half took, on stderr. Exit code as gvm run gives it. */
 #include "sandbox/sandbox.h"
 
 #include <stdio.h>
@@ -37,7 +37,8 @@ int main(int argc, char **argv)
                                     .argv = (const char *const *)(argv + 3),
                                     .workspace = argv[1],
                                     .home = getenv("HOME"),
-                                    .run_dir = argv[2]};
+                                    .run_dir = argv[2],
+                                    .cache = getenv("GVM_DRIVE_CACHE")};
     struct gvm_sandbox *s = NULL;
     int code = 125;
     int64_t t = gvm_mono_ns();
