@@ -167,7 +167,7 @@ static void descriptors_travel(void **state)
 /* More than the socket takes: the rest waits, in order, with its descriptors, up to the bound. */
 static void waiting_frames_keep_their_order(void **state)
 {
-    struct ends e = ends(GVM_ROLE_PARENT, GVM_ROLE_CONTROL, 64 << 10);
+    struct ends e = ends(GVM_ROLE_PARENT, GVM_ROLE_CONTROL, 4 << 10);
     struct gvm_m_peer peer = {.role = 0};
     int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     uint32_t sent = 0;
