@@ -186,16 +186,6 @@ static void learn_user(struct control *c)
         snprintf(c->who, sizeof c->who, "%u", (unsigned)c->uid);
 }
 
-/* Every run costs seven descriptors here. */
-static void raise_files(void)
-{
-    struct rlimit r;
-    if (getrlimit(RLIMIT_NOFILE, &r) == 0) {
-        r.rlim_cur = r.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &r);
-    }
-}
-
 static int confine(struct gvm_err *err)
 {
     struct gvm_confine_spec spec = {
@@ -215,7 +205,6 @@ static int start(struct control *c, int fd, struct gvm_arena *a, struct gvm_err 
     if (r < 0)
         return r;
     learn_user(c);
-    raise_files();
     r = confine(err);
     if (r < 0)
         return r;

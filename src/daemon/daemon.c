@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <sys/resource.h>
 
 #include "control/control.h"
 #include "daemon/daemon_int.h"
@@ -109,6 +110,17 @@ static int parse(int argc, char **argv, struct options *o)
     return optind < argc ? usage_error("takes no arguments") : -1;
 }
 
+/* A run costs seven descriptors and a connection two: the usual 1024 are for programs that use
+ * select(). The children inherit it. */
+static void raise_files(void)
+{
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) == 0) {
+        r.rlim_cur = r.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &r);
+    }
+}
+
 int gvm_daemon_main(int argc, char **argv)
 {
     struct options o = {.fd = -1, .ready_fd = -1};
@@ -118,5 +130,6 @@ int gvm_daemon_main(int argc, char **argv)
     if (o.child)
         return run_child(&o);
     gvm_log_open("gvmd");
+    raise_files();
     return daemon_parent(o.ready_fd);
 }
