@@ -81,6 +81,8 @@ struct gvm_conf {
     struct gvm_conf_pin *pins;
     uint32_t npins;
     struct gvm_str ca_pem;          /* content of [upstream] ca_file, "" = none */
+    struct gvm_str proxy_host;      /* [upstream] proxy: canonical name or address */
+    uint16_t proxy_port;            /* 0 = none */
     struct gvm_conf_timeouts timeouts;
     struct gvm_str *hide, *reveal;  /* [filesystem] extra places, relative to home or workspace */
     uint32_t nhide, nreveal;

@@ -37,7 +37,7 @@ int conf_new(size_t max, struct gvm_conf **ret, struct gvm_err *err)
         return gvm_err_set(err, ENOMEM, "no memory for the configuration");
     }
     c->arena = a;
-    c->path = c->ca_pem = GVM_STR("");
+    c->path = c->ca_pem = c->proxy_host = GVM_STR("");
     c->dflt = (struct gvm_conf_decision){.type = GVM_DELAY, .delay_ms = 300};
     c->timeouts = default_timeouts;
     *ret = c;

@@ -1,6 +1,7 @@
 /* conf/policy.c - the policy text: one JSON object, everything but credentials and the file's path.
  *
  *   {"v":1,"default":D,"audit":"strict"|"group","timeouts":{"head":MS,...},"ca_pem":TEXT,
+ *    "proxy_host":H,"proxy_port":N (neither when there is none),
  *    "pins":[{"host":H,"address":IP,"port":N}],"hide":[...],"reveal":[...],
  *    "rules":[{"name":N,"line":L,"methods":[...],"pattern":P,"path_regex":R,"agent":G,
  *              "expires_ns":T,"private":true,"intercept":false,"protocol":"tcp","decision":D}]}
@@ -99,6 +100,10 @@ int gvm_policy_encode(const struct gvm_conf *c, struct gvm_buf *out)
     gvm_jw_kstrz(&w, "audit", c->audit_strict ? "strict" : "group");
     put_timeouts(&w, &c->timeouts);
     gvm_jw_kstr(&w, "ca_pem", c->ca_pem.p ? c->ca_pem : GVM_STR(""));
+    if (c->proxy_port) {
+        gvm_jw_kstr(&w, "proxy_host", c->proxy_host);
+        gvm_jw_kint(&w, "proxy_port", c->proxy_port);
+    }
     put_pins(&w, c);
     put_list(&w, "hide", c->hide, c->nhide);
     put_list(&w, "reveal", c->reveal, c->nreveal);
@@ -354,10 +359,22 @@ static int take_audit(struct dec *d, const struct gvm_json *v)
                : bad(d, "unknown audit mode");
 }
 
+static int take_proxy(struct dec *d, const struct gvm_json *o)
+{
+    int64_t port = gvm_json_int(o, "proxy_port", 0);
+    if (!gvm_json_get(o, "proxy_host") && !gvm_json_get(o, "proxy_port"))
+        return 0;
+    if (port < 1 || port > 65535)
+        return bad(d, "the proxy's port is out of range");
+    d->c->proxy_port = (uint16_t)port;
+    return take_str(d, gvm_json_get(o, "proxy_host"), GVM_MAX_HOST, &d->c->proxy_host);
+}
+
 static int take_all(struct dec *d, const struct gvm_json *o)
 {
-    static const char *const known[] = {"v",    "default", "audit",  "timeouts", "ca_pem",
-                                        "pins", "hide",    "reveal", "rules"};
+    static const char *const known[] = {"v",      "default",    "audit",     "timeouts",
+                                        "ca_pem", "pins",       "hide",      "reveal",
+                                        "rules",  "proxy_host", "proxy_port"};
     struct gvm_conf *c = d->c;
     int r = check_keys(d, o, known, sizeof known / sizeof *known);
     if (r >= 0 && gvm_json_int(o, "v", 0) != 1)
@@ -370,6 +387,8 @@ static int take_all(struct dec *d, const struct gvm_json *o)
         r = take_timeouts(d, gvm_json_get(o, "timeouts"));
     if (r >= 0)
         r = take_str(d, gvm_json_get(o, "ca_pem"), 1u << 20, &c->ca_pem);
+    if (r >= 0)
+        r = take_proxy(d, o);
     if (r >= 0)
         r = take_pins(d, gvm_json_get(o, "pins"));
     if (r >= 0)

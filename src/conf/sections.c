@@ -169,10 +169,35 @@ static int set_resolve(struct conf_ctx *x, const struct conf_node *v, void *obj)
     return 0;
 }
 
+/* "http://host:port", a "/" behind it allowed. A password would have to lie with the process that
+ * parses what the agent sends, so none is taken. */
+static int set_proxy(struct conf_ctx *x, const struct conf_node *v, void *obj)
+{
+    static const char how[] = "proxy is \"http://HOST:PORT\", without user, password or path";
+    struct gvm_str s = conf_node_str(v);
+    uint64_t port;
+    (void)obj;
+    if (!gvm_str_starts(s, GVM_STR("http://")))
+        return conf_bad_at(x, v, "%s", how);
+    s.p += 7;
+    s.n -= 7;
+    if (s.n && s.p[s.n - 1] == '/')
+        s.n--;
+    const char *colon = s.n ? memrchr(s.p, ':', s.n) : NULL;
+    struct gvm_str host = {s.p, colon ? (size_t)(colon - s.p) : 0};
+    struct gvm_str digits = {colon ? colon + 1 : s.p, colon ? s.n - host.n - 1 : 0};
+    if (gvm_parse_u64(digits, 65535, &port) < 0 || port == 0 || gvm_str_find(s, '@') >= 0)
+        return conf_bad_at(x, v, "%s", how);
+    if (host.n > 1 && host.p[0] == '[' && host.p[host.n - 1] == ']')
+        host = (struct gvm_str){host.p + 1, host.n - 2};
+    x->c->proxy_port = (uint16_t)port;
+    return conf_host(x, v, host, "proxy", &x->c->proxy_host);
+}
+
 static const struct conf_field upstream_fields[] = {
     {"ca_file", CONF_STRING, set_ca_file, false},
     {"resolve", CONF_TABLE, set_resolve, false},
-    {"proxy", 0, NULL, true},
+    {"proxy", CONF_STRING, set_proxy, false},
 };
 
 static int read_upstream(struct conf_ctx *x, const struct conf_node *v, void *obj)

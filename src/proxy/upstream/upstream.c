@@ -1,8 +1,12 @@
 /* The way of one request for a connection:
  *
  *   start -> pool, or
- *         -> pin | literal | lookup -> check every address -> dial the checked ones in turn -> TLS
- * -> caller
+ *         -> pin | literal | lookup -> check every address -> race the checked ones -> TLS ->
+ * caller
+ *         -> [upstream] proxy: lookup -> check -> race -> CONNECT -> TLS -> caller
+ *
+ * Through a company's proxy the name is the proxy's to resolve, so only addresses written as such
+ * are checked. Pins, and hosts that a rule marks private, are reached directly.
  *
  * Everything runs from the loop. An ask holds what it needs of the policy from the first moment
  * (pin, trust, timeouts), so a reload in between neither changes it nor pulls it away.
@@ -12,9 +16,8 @@
 #include <string.h>
 #include "proxy/upstream/upstream_int.h"
 
-#define CONNECT_MS  10000u
-#define TLS_MS      15000u
-#define DIAL_MIN_MS 1000u
+#define CONNECT_MS 10000u
+#define TLS_MS     15000u
 
 struct upstreams {
     uv_loop_t *loop;
@@ -39,9 +42,15 @@ struct upstream_ask {
     uint16_t port;
     bool private_ok, pinned, literal, ready;
     SSL_CTX *ctx; /* NULL: plain */
-    uint64_t connect_ms, tls_ms, deadline;
+    uint64_t connect_ms, tls_ms;
     struct endpoint to[DIAL_MAX];
-    unsigned nto, turn;
+    unsigned nto;
+    struct dial *dial;
+    char via_name[GVM_MAX_HOST + 1];
+    const char *via; /* the proxy that leads there, NULL: none */
+    uint16_t via_port;
+    struct tunnel *tunnel;
+    struct endpoint at_end;     /* the other end of the connection */
     struct upstream_got pooled; /* when ready */
 };
 
@@ -111,7 +120,10 @@ static void ask_free(struct upstream_ask *a)
         a->next->at = a->at;
     defer_cancel(&a->begin);
     lookup_cancel(a->lookup);
-    if (a->stream)
+    dial_cancel(a->dial);
+    if (a->tunnel)
+        tunnel_cancel(a->tunnel);
+    else if (a->stream)
         stream_close(a->stream, 0);
     SSL_CTX_free(a->ctx);
     free(a);
@@ -140,14 +152,11 @@ static void ask_done(struct upstream_ask *a, const struct upstream_got *got)
     cb(arg, got, NULL);
 }
 
-/* ---- dial ---- */
-
-static void dial_next(struct upstream_ask *a, const struct gvm_err *last);
+/* ---- connected ---- */
 
 static void connected_through(struct upstream_ask *a)
 {
-    const struct endpoint *to = &a->to[a->turn - 1];
-    struct upstream_got got = {.stream = a->stream, .ip = to->ip, .port = to->port};
+    struct upstream_got got = {.stream = a->stream, .ip = a->at_end.ip, .port = a->at_end.port};
     ask_done(a, &got);
 }
 
@@ -176,53 +185,58 @@ static void begin_tls(struct upstream_ask *a)
         ask_fail(a, &err);
 }
 
-static void on_connected(void *arg, struct stream *s, const struct gvm_err *err)
+static void reached(struct upstream_ask *a)
 {
-    struct upstream_ask *a = arg;
-    if (err) {
-        a->stream = NULL;
-        dial_next(a, err);
-        return;
-    }
-    stream_set_events(s, NULL, NULL);
     if (a->ctx)
         begin_tls(a);
     else
         connected_through(a);
 }
 
-/* What is left of the connect time, shared between the addresses that are left. */
-static uint64_t dial_time(const struct upstream_ask *a)
+static void on_tunnel(void *arg, const struct gvm_err *err)
 {
-    uint64_t now = uv_now(a->u->loop);
-    uint64_t left = a->deadline > now ? (a->deadline - now) / (a->nto - a->turn) : 1;
-    return left > DIAL_MIN_MS || a->nto - a->turn == 1 ? left : DIAL_MIN_MS;
-}
-
-static void dial_failed(struct upstream_ask *a, const struct gvm_err *last)
-{
-    struct gvm_err err = *last;
-    char ip[INET6_ADDRSTRLEN];
-    const struct endpoint *to = &a->to[a->nto - 1];
-    gvm_ip_text(&to->ip, ip);
-    (void)gvm_err_wrap(&err, -err.code, "%s (%s port %u)", a->host, ip, to->port);
-    ask_fail(a, &err);
-}
-
-static void dial_next(struct upstream_ask *a, const struct gvm_err *last)
-{
-    struct gvm_err err = last ? *last : (struct gvm_err){0};
-    while (a->turn < a->nto) {
-        const struct endpoint *to = &a->to[a->turn];
-        struct sockaddr_storage sa;
-        (void)gvm_ip_to_sockaddr(&to->ip, to->port, &sa);
-        uint64_t ms = dial_time(a);
-        a->turn++;
-        if (stream_connect(a->u->loop, (struct sockaddr *)&sa, ms, NULL, a, on_connected,
-                           &a->stream, &err) == 0)
-            return;
+    struct upstream_ask *a = arg;
+    a->tunnel = NULL;
+    if (!err) {
+        reached(a);
+        return;
     }
-    dial_failed(a, &err);
+    a->stream = NULL;
+    ask_fail(a, err);
+}
+
+static void on_dialled(void *arg, struct stream *s, const struct endpoint *to,
+                       const struct gvm_err *last)
+{
+    struct upstream_ask *a = arg;
+    struct gvm_err err = {0};
+    char ip[INET6_ADDRSTRLEN];
+    a->dial = NULL;
+    if (last) {
+        err = *last;
+        gvm_ip_text(&to->ip, ip);
+        (void)gvm_err_wrap(&err, -err.code, "%s%s (%s port %u)", a->via ? "[upstream] proxy " : "",
+                           a->via ? a->via : a->host, ip, to->port);
+        ask_fail(a, &err);
+        return;
+    }
+    a->stream = s;
+    a->at_end = *to;
+    if (!a->via)
+        reached(a);
+    else if (tunnel_begin(s, a->host, a->port, a->connect_ms, on_tunnel, a, &a->tunnel, &err) < 0) {
+        a->stream = NULL;
+        ask_fail(a, &err);
+    }
+}
+
+/* ---- dial ---- */
+
+static void begin_dial(struct upstream_ask *a)
+{
+    struct gvm_err err = {0};
+    if (dial_begin(a->u->loop, a->to, a->nto, a->connect_ms, on_dialled, a, &a->dial, &err) < 0)
+        ask_fail(a, &err);
 }
 
 /* Every address is judged; only those that passed are dialled, and nothing is resolved again. */
@@ -231,8 +245,9 @@ static void dial(struct upstream_ask *a, const struct gvm_ip *addrs, unsigned n)
     struct gvm_err refused = {0};
     struct upstreams *u = a->u;
     for (unsigned i = 0; i < n && a->nto < DIAL_MAX; i++) {
-        struct endpoint to = {addrs[i], a->port};
-        if (address_check(a->host, &to, a->private_ok, a->pinned, u->refuse, u->nrefuse,
+        struct endpoint to = {addrs[i], a->via ? a->via_port : a->port};
+        if (address_check(a->via ? a->via : a->host, &to, a->via || a->private_ok,
+                          a->via || a->pinned, u->refuse, u->nrefuse,
                           refused.code ? NULL : &refused) == 0)
             a->to[a->nto++] = to;
     }
@@ -240,8 +255,7 @@ static void dial(struct upstream_ask *a, const struct gvm_ip *addrs, unsigned n)
         ask_fail(a, &refused);
         return;
     }
-    a->deadline = uv_now(u->loop) + a->connect_ms;
-    dial_next(a, NULL);
+    begin_dial(a);
 }
 
 /* ---- where to ---- */
@@ -266,8 +280,43 @@ static void dial_pin(struct upstream_ask *a)
         return;
     }
     a->nto = 1;
-    a->deadline = uv_now(u->loop) + a->connect_ms;
-    dial_next(a, NULL);
+    begin_dial(a);
+}
+
+/* Names that stand for the proxy's own machine or network (RFC 6761, RFC 6762, RFC 8375, and
+ * .internal). */
+static bool is_inner_name(const char *host)
+{
+    static const char *const suffixes[] = {".localhost", ".local", ".internal", ".home.arpa"};
+    size_t n = strlen(host);
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
+        size_t m = strlen(suffixes[i]);
+        if (n > m && strcmp(host + n - m, suffixes[i]) == 0)
+            return true;
+    }
+    return strchr(host, '.') == NULL;
+}
+
+/* What the agent asked for is judged as if it were dialled from here, as far as that can be known;
+ * the proxy's own address may be private, since the owner named it. */
+static void begin_via(struct upstream_ask *a)
+{
+    struct upstreams *u = a->u;
+    struct gvm_err err = {0};
+    int r = 0;
+    if (a->literal)
+        r = address_check(a->host, &a->to[0], a->private_ok, false, u->refuse, u->nrefuse, &err);
+    else if (is_inner_name(a->host))
+        r = gvm_err_set(&err, EACCES, "%s is a name of a private network", a->host);
+    if (r == 0 && gvm_ip_parse(gvm_str(a->via), &a->to[0].ip) == 0) {
+        const struct gvm_ip ip = a->to[0].ip;
+        dial(a, &ip, 1);
+        return;
+    }
+    if (r == 0)
+        r = resolver_lookup(u->resolver, a->via, on_lookup, a, &a->lookup, &err);
+    if (r < 0)
+        ask_fail(a, &err);
 }
 
 static void ask_begin(void *arg)
@@ -277,6 +326,8 @@ static void ask_begin(void *arg)
     if (a->ready) {
         struct upstream_got got = a->pooled;
         ask_done(a, &got);
+    } else if (a->via) {
+        begin_via(a);
     } else if (a->pinned || a->literal) {
         dial_pin(a);
     } else if (resolver_lookup(a->u->resolver, a->host, on_lookup, a, &a->lookup, &err) < 0) {
@@ -303,6 +354,17 @@ static int fixed_address(struct upstream_ask *a, const struct gvm_conf *conf, st
     return 0;
 }
 
+static int choose_via(struct upstream_ask *a, const struct gvm_conf *conf, struct gvm_err *err)
+{
+    if (!conf || !conf->proxy_port || a->pinned || a->private_ok)
+        return 0;
+    if (gvm_str_copy(a->via_name, sizeof a->via_name, conf->proxy_host) < 0)
+        return gvm_err_set(err, EINVAL, "[upstream] proxy: not a host");
+    a->via = a->via_name;
+    a->via_port = conf->proxy_port;
+    return 0;
+}
+
 static int ask_fill(struct upstream_ask *a, const struct upstream_want *w, struct gvm_err *err)
 {
     if (gvm_str_copy(a->host, sizeof a->host, gvm_str(w->host)) < 0 || !a->host[0] || !w->port)
@@ -312,6 +374,8 @@ static int ask_fill(struct upstream_ask *a, const struct upstream_want *w, struc
     a->connect_ms = w->conf && w->conf->timeouts.connect ? w->conf->timeouts.connect : CONNECT_MS;
     a->tls_ms = w->conf && w->conf->timeouts.tls ? w->conf->timeouts.tls : TLS_MS;
     int r = fixed_address(a, w->conf, err);
+    if (r == 0)
+        r = choose_via(a, w->conf, err);
     if (r == 0 && w->tls)
         r = trust_ctx(a->u->trust, w->conf ? w->conf->ca_pem : GVM_STR(""), &a->ctx, err);
     return r;

@@ -54,6 +54,25 @@ int exchange_begin(const struct exchange_want *want, exchange_cb *done, void *ar
                    struct exchange **ret, struct gvm_err *err) GVM_MUST_CHECK;
 void exchange_cancel(struct exchange *x);
 
+/* dial.c - races checked addresses. done(arg, s, to, err) once, never inside the call that begins
+ * it: a paused stream without events and the address it leads to; or s NULL, err, and the address
+ * that failed last. `n` of `to` (at most DIAL_MAX) are copied; `ms` is for all of them together. */
+struct dial;
+typedef void dial_cb(void *arg, struct stream *s, const struct endpoint *to,
+                     const struct gvm_err *err);
+int dial_begin(uv_loop_t *loop, const struct endpoint *to, unsigned n, uint64_t ms, dial_cb *done,
+               void *arg, struct dial **ret, struct gvm_err *err) GVM_MUST_CHECK;
+void dial_cancel(struct dial *d); /* no callback afterwards */
+
+/* tunnel.c - CONNECT over a connected, paused stream to a proxy (RFC 9110, section 9.3.6).
+ * done(arg, err) once, never inside the call that begins it; err NULL: the stream, paused again and
+ * without events, leads to host:port. On error the stream is gone. */
+struct tunnel;
+int tunnel_begin(struct stream *s, const char *host, uint16_t port, uint64_t ms,
+                 void (*done)(void *arg, const struct gvm_err *err), void *arg, struct tunnel **ret,
+                 struct gvm_err *err) GVM_MUST_CHECK;
+void tunnel_cancel(struct tunnel *t); /* no callback afterwards; closes the stream */
+
 /* trust.c */
 struct trust;
 int trust_new(struct gvm_str system_pem, struct trust **ret, struct gvm_err *err) GVM_MUST_CHECK;

@@ -90,6 +90,13 @@ static const struct {
      "gvm.toml:3:1: ", "pinned twice"},
     {"[upstream]\nca_file = \"/nonexistent/ca.pem\"\n", "gvm.toml:2:11: ", "cannot be read"},
     {"[upstream]\nca_file = \"/dev/null\"\n", "gvm.toml:2:11: ", "has no certificate"},
+    {"[upstream]\nproxy = \"proxy:3128\"\n", "gvm.toml:2:9: ", "http://HOST:PORT"},
+    {"[upstream]\nproxy = \"https://proxy:3128\"\n", "gvm.toml:2:9: ", "http://HOST:PORT"},
+    {"[upstream]\nproxy = \"http://proxy\"\n", "gvm.toml:2:9: ", "http://HOST:PORT"},
+    {"[upstream]\nproxy = \"http://proxy:0\"\n", "gvm.toml:2:9: ", "http://HOST:PORT"},
+    {"[upstream]\nproxy = \"http://u:p@proxy:1\"\n", "gvm.toml:2:9: ", "without user"},
+    {"[upstream]\nproxy = \"http://:1\"\n", "gvm.toml:2:9: ", "not a plain host"},
+    {"[upstream]\nproxy = \"http://a/b:1\"\n", "gvm.toml:2:9: ", "not a plain host"},
     {"[filesystem]\nhide = [\"\"]\n", "gvm.toml:2:9: ", "a place is empty"},
     /* the text itself */
     {"a = \n", "gvm.toml:1:", "not valid TOML"},
@@ -157,9 +164,9 @@ static void test_not_yet_supported(void **state)
             !strstr(err.text, "not supported by this version"))
             fail_msg("%s gave: %s", keys[i], err.text);
     }
-    static const char *const tables[] = {
-        "[budget]\nx = 1\n", "[dns]\nmode = \"forward\"\n", "[seccomp]\nprofile = \"strict\"\n",
-        "[upstream]\nproxy = \"http://p:1\"\n", "[filesystem]\npersist = [\"a\"]\n"};
+    static const char *const tables[] = {"[budget]\nx = 1\n", "[dns]\nmode = \"forward\"\n",
+                                         "[seccomp]\nprofile = \"strict\"\n",
+                                         "[filesystem]\npersist = [\"a\"]\n"};
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
         struct gvm_conf *c = NULL;
         struct gvm_err err = {0};
@@ -254,6 +261,7 @@ static void test_sections(void **state)
     struct gvm_conf *c =
         good("[policy]\ndefault = { type = \"Deny\", reason = \"closed\" }\n"
              "[audit]\nmode = \"strict\"\n[timeouts]\nidle = \"5m\"\napproval = \"1h\"\n"
+             "[upstream]\nproxy = \"http://Proxy.corp:3128/\"\n"
              "[upstream.resolve]\n\"API.test.\" = \"127.0.0.1:9443\"\n"
              "\"b.test\" = \"::1\"\n\"c.test\" = \"[0:0::1]:80\"\n"
              "[filesystem]\nhide = [\"secret\"]\nreveal = [\".config/x\", \"y\"]\n");
@@ -262,6 +270,8 @@ static void test_sections(void **state)
     assert_int_equal(c->timeouts.idle, 300000);
     assert_int_equal(c->timeouts.approval, 3600000);
     assert_int_equal(c->timeouts.connect, 10000);
+    assert_true(gvm_str_eqz(c->proxy_host, "proxy.corp"));
+    assert_int_equal(c->proxy_port, 3128);
     assert_int_equal(c->npins, 3);
     assert_true(gvm_str_eqz(c->pins[0].host, "api.test"));
     assert_true(gvm_str_eqz(c->pins[0].address, "127.0.0.1"));

@@ -405,6 +405,22 @@ static void answers_are_kept(void **state)
     end(&w);
 }
 
+/* Listens, and has no room for one more: what is sent to it is dropped. */
+static int deaf_socket(const char *address, uint16_t port)
+{
+    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(port)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(inet_pton(AF_INET, address, &sa.sin_addr), 1);
+    assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof sa), 0);
+    assert_int_equal(listen(fd, 0), 0);
+    for (int i = 0; i < 4; i++) { /* fills its queue; they end with the test */
+        int c = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        assert_true(c >= 0);
+        (void)connect(c, (struct sockaddr *)&sa, sizeof sa);
+    }
+    return fd;
+}
+
 static void next_address(void **state)
 {
     (void)state;
@@ -420,6 +436,187 @@ static void next_address(void **state)
     w.dns.nfirst = 1;
     assert_int_equal(get(&w, &x), ECONNREFUSED);
     assert_non_null(strstr(w.text, "two.test (127.0.0.2 port"));
+    end(&w);
+}
+
+/* RFC 8305: an address that swallows packets costs its head start, not the connect time. */
+static void next_address_when_silent(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(&w, NULL, "");
+    int deaf = deaf_socket("127.0.0.3", w.srv.port);
+    w.conf.timeouts.connect = 600000; /* longer than run_until() waits */
+    w.dns.first[0] = fake_ip("127.0.0.3");
+    w.dns.first[1] = fake_ip("127.0.0.1");
+    w.dns.nfirst = 2;
+    struct upstream_want x = want(&w, "two.test", false, true);
+    assert_int_equal(get(&w, &x), 0);
+    assert_int_equal(w.got.ip.bytes[3], 1);
+    give_up(&w);
+    close(deaf);
+    end(&w);
+}
+
+/* ---- through a company's proxy ---- */
+
+/* A proxy that reads one CONNECT, gives a fixed answer, and then echoes. */
+struct middle {
+    uv_tcp_t listener;
+    uint16_t port;
+    const char *answer;
+    struct side d;
+    bool told;
+};
+
+static void middle_data(void *arg, const uint8_t *p, size_t n)
+{
+    struct middle *m = arg;
+    if (m->told) {
+        assert_int_equal(stream_write(m->d.s, p, n), 0);
+        return;
+    }
+    assert_int_equal(gvm_buf_add(&m->d.got, p, n), 0);
+    if (memmem(gvm_buf_data(&m->d.got), m->d.got.len, "\r\n\r\n", 4)) {
+        m->told = true;
+        assert_int_equal(stream_write(m->d.s, m->answer, strlen(m->answer)), 0);
+    }
+}
+
+static void middle_eof(void *arg)
+{
+    struct middle *m = arg;
+    stream_close(m->d.s, 0);
+    m->d.s = NULL;
+}
+
+static void middle_close(void *arg, const struct gvm_err *err)
+{
+    (void)err;
+    struct middle *m = arg;
+    m->d.s = NULL;
+}
+
+static const struct stream_events middle_events = {
+    .on_data = middle_data, .on_eof = middle_eof, .on_close = middle_close};
+
+static void on_middle(uv_stream_t *l, int status)
+{
+    struct middle *m = l->data;
+    assert_int_equal(status, 0);
+    if (m->d.s)
+        stream_close(m->d.s, 0);
+    gvm_buf_reset(&m->d.got);
+    m->told = false;
+    assert_int_equal(stream_accept(l, &middle_events, m, &m->d.s, NULL), 0);
+    stream_resume(m->d.s);
+}
+
+static void middle_begin(struct middle *m, uv_loop_t *loop)
+{
+    struct sockaddr_in sa;
+    int n = sizeof sa;
+    memset(m, 0, sizeof *m);
+    gvm_buf_init(&m->d.got, 65536);
+    uv_tcp_init(loop, &m->listener);
+    m->listener.data = m;
+    uv_ip4_addr("127.0.0.1", 0, &sa);
+    uv_tcp_bind(&m->listener, (struct sockaddr *)&sa, 0);
+    assert_int_equal(uv_listen((uv_stream_t *)&m->listener, 8, on_middle), 0);
+    uv_tcp_getsockname(&m->listener, (struct sockaddr *)&sa, &n);
+    m->port = ntohs(sa.sin_port);
+}
+
+static void middle_end(struct middle *m)
+{
+    if (m->d.s)
+        stream_close(m->d.s, 0);
+    uv_close((uv_handle_t *)&m->listener, NULL);
+    gvm_buf_done(&m->d.got);
+}
+
+static void through_a_proxy(void **state)
+{
+    (void)state;
+    struct world w;
+    struct middle m;
+    begin(&w, NULL, "127.0.0.1 proxy.corp.test\n");
+    middle_begin(&m, &w.loop);
+    w.conf.proxy_host = gvm_str("proxy.corp.test");
+    w.conf.proxy_port = m.port;
+    struct upstream_want x = want(&w, "shop.test", false, false);
+    x.fresh = true;
+    m.answer = "HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n";
+    assert_int_equal(get(&w, &x), 0);
+    assert_int_equal(w.got.port, m.port);
+    assert_int_equal(w.dns.a_queries, 0); /* the name is the proxy's to resolve */
+    char head[128];
+    (void)snprintf(head, sizeof head, "CONNECT shop.test:%u HTTP/1.1\r\nHost: shop.test:%u\r\n\r\n",
+                   w.srv.port, w.srv.port);
+    assert_string_equal(gvm_buf_cstr(&m.d.got), head);
+    give_up(&w);
+
+    static const struct {
+        const char *answer, *text;
+    } bad[] = {
+        {"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n", "answered 407"},
+        {"HTTP/1.1 200 OK\r\n\r\nSSH-2.0", "sent bytes behind its answer"},
+        {"nonsense\r\n\r\n", "[upstream] proxy, CONNECT shop.test"},
+        {"HTTP/1.1 100 Continue\r\n\r\n", "answered 100"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        m.answer = bad[i].answer;
+        assert_int_equal(get(&w, &x), EPROTO);
+        assert_non_null(strstr(w.text, bad[i].text));
+    }
+    middle_end(&m);
+    end(&w);
+}
+
+/* What may not be reached directly may not be reached through the proxy either. */
+static void proxy_reaches_nothing_private(void **state)
+{
+    (void)state;
+    struct world w;
+    struct middle m;
+    begin(&w, NULL, "");
+    middle_begin(&m, &w.loop);
+    w.conf.proxy_host = gvm_str("127.0.0.1");
+    w.conf.proxy_port = m.port;
+    m.answer = "HTTP/1.1 200 OK\r\n\r\n";
+    static const char *const hosts[] = {"localhost",
+                                        "a.localhost",
+                                        "metadata.google.internal",
+                                        "printer.local",
+                                        "127.0.0.1",
+                                        "169.254.169.254",
+                                        "::1",
+                                        "10.0.0.1",
+                                        "intranet",
+                                        "router.home.arpa"};
+    for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {
+        struct upstream_want x = want(&w, hosts[i], false, false);
+        assert_int_equal(get(&w, &x), EACCES);
+    }
+    struct upstream_want direct =
+        want(&w, "127.0.0.1", false, true); /* private = true: not through it */
+    assert_int_equal(get(&w, &direct), 0);
+    assert_int_equal(w.got.port, w.srv.port);
+    give_up(&w);
+    middle_end(&m);
+    end(&w);
+}
+
+static void proxy_is_gone(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(&w, NULL, "");
+    w.conf.proxy_host = gvm_str("127.0.0.2");
+    w.conf.proxy_port = w.srv.port;
+    struct upstream_want x = want(&w, "shop.test", true, false);
+    assert_int_equal(get(&w, &x), ECONNREFUSED);
+    assert_non_null(strstr(w.text, "[upstream] proxy 127.0.0.2 (127.0.0.2 port"));
     end(&w);
 }
 
@@ -703,6 +900,10 @@ int main(void)
         cmocka_unit_test(resolver_silent),
         cmocka_unit_test(answers_are_kept),
         cmocka_unit_test(next_address),
+        cmocka_unit_test(next_address_when_silent),
+        cmocka_unit_test(through_a_proxy),
+        cmocka_unit_test(proxy_reaches_nothing_private),
+        cmocka_unit_test(proxy_is_gone),
         cmocka_unit_test(tls_verified),
         cmocka_unit_test(tls_by_address),
         cmocka_unit_test(tls_resumes),
