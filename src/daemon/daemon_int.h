@@ -16,6 +16,7 @@
 #define DAEMON_RESTART_WINDOW 60  /* seconds */
 #define DAEMON_QUEUE          (8u << 20) /* bytes that may wait for one child */
 #define DAEMON_JOB_SECONDS    20         /* until a configuration must be in force */
+#define DAEMON_NAME_FILES     2u         /* resolv.conf, hosts */
 
 struct daemon_child {
     enum gvm_role role;
@@ -42,6 +43,14 @@ struct daemon_policy {
 
 struct daemon_job;
 
+/* A file as it was when it was last looked at. */
+struct daemon_name_file {
+    dev_t dev;
+    ino_t ino;
+    off_t size;
+    int64_t sec, nsec;
+};
+
 struct daemon {
     char runtime[GVM_PATH_MAX], state[GVM_PATH_MAX], config[GVM_PATH_MAX], socket[GVM_PATH_MAX];
     char origin[256];
@@ -53,6 +62,8 @@ struct daemon {
     struct daemon_job *jobs; /* the first one runs, the others wait */
     uint64_t next_id;
     uint32_t next_policy;
+    struct daemon_name_file names[DAEMON_NAME_FILES];
+    int64_t names_ns; /* when they are looked at again */
     int64_t started_ns;
     bool serving, stopping;
     int exit_code;
@@ -80,6 +91,12 @@ void daemon_children_stop(struct daemon *d);
 
 /* ---- start.c: what each child gets with START ---- */
 int daemon_send_start(struct daemon *d, struct daemon_child *c, struct gvm_err *err) GVM_MUST_CHECK;
+
+/* ---- names.c: resolv.conf and hosts ---- */
+/* Writes the members "resolvers" and "hosts". */
+void daemon_put_names(struct gvm_jw *w);
+/* Tells the proxy when they have changed; milliseconds until they are looked at again. */
+int daemon_names_due(struct daemon *d);
 
 /* ---- policy.c: the table of configurations ---- */
 /* Reads, checks and encodes `path`. *ret owns its members: daemon_policy_done(). */

@@ -278,6 +278,7 @@ static void loop(struct daemon *d)
     while (!d->stopping) {
         struct pollfd p[1 + DAEMON_CHILDREN] = {{.fd = d->signal_fd, .events = POLLIN}};
         int wait = sooner(daemon_children_due(d), daemon_job_due(d));
+        wait = sooner(wait, daemon_names_due(d));
         for (unsigned i = 0; i < DAEMON_CHILDREN; i++) {
             struct gvm_chan *chan = d->children[i].chan;
             p[i + 1].fd = chan ? gvm_chan_fd(chan) : -1;

@@ -5,9 +5,6 @@
 
 #include "daemon/daemon_int.h"
 
-#define HOSTS_MAX (64u * 1024u) /* of /etc/hosts; leaves room for escapes in one frame */
-#define RESOLVERS 3             /* as resolv.conf(5) */
-
 static int send_json(struct daemon_child *c, const struct gvm_buf *json, const int *fds,
                      unsigned nfds, struct gvm_err *err)
 {
@@ -15,51 +12,6 @@ static int send_json(struct daemon_child *c, const struct gvm_buf *json, const i
                 ? -ENOMEM
                 : daemon_child_send(c, GVM_MSG_START, 0, gvm_buf_data(json), json->len, fds, nfds);
     return r < 0 ? gvm_err_sys(err, -r, "cannot start the %s process", gvm_role_name(c->role)) : 0;
-}
-
-static void put_resolvers(struct gvm_jw *w)
-{
-    struct gvm_buf text;
-    gvm_buf_init(&text, HOSTS_MAX);
-    (void)!gvm_read_file("/etc/resolv.conf", &text, NULL);
-    gvm_jw_key(w, "resolvers");
-    gvm_jw_array(w);
-    struct gvm_str rest = gvm_buf_str(&text), line;
-    unsigned n = 0;
-    while (rest.n && n < RESOLVERS) {
-        (void)gvm_str_cut(&rest, '\n', &line);
-        if (!gvm_str_starts(line, GVM_STR("nameserver")))
-            continue;
-        line = gvm_str_trim((struct gvm_str){line.p + 10, line.n - 10});
-        for (size_t i = 0; i < line.n; i++) {
-            if (line.p[i] == ' ' || line.p[i] == '\t' || line.p[i] == '#' || line.p[i] == ';')
-                line.n = i;
-        }
-        if (line.n == 0)
-            continue;
-        gvm_jw_str(w, line);
-        n++;
-    }
-    if (n == 0)
-        gvm_jw_strz(w, "127.0.0.1");
-    gvm_jw_array_end(w);
-    gvm_buf_done(&text);
-}
-
-/* Whole lines of /etc/hosts, as many as fit. */
-static void put_hosts(struct gvm_jw *w)
-{
-    struct gvm_buf text;
-    gvm_buf_init(&text, HOSTS_MAX);
-    int r = gvm_read_file("/etc/hosts", &text, NULL);
-    struct gvm_str s = gvm_buf_str(&text);
-    while (r == -EFBIG && s.n && s.p[s.n - 1] != '\n')
-        s.n--;
-    if (r == -EFBIG)
-        gvm_log(GVM_LOG_WARN, "/etc/hosts is larger than %u bytes; the rest is not used",
-                HOSTS_MAX);
-    gvm_jw_kstr(w, "hosts", s);
-    gvm_buf_done(&text);
 }
 
 /* The system's trusted certificates; an empty file when there are none, so that nothing verifies.
@@ -92,8 +44,7 @@ static int start_proxy(struct daemon_child *c, struct gvm_err *err)
     gvm_buf_init(&out, GVM_MAX_FRAME);
     gvm_jw_init(&w, &out);
     gvm_jw_object(&w);
-    put_resolvers(&w);
-    put_hosts(&w);
+    daemon_put_names(&w);
     gvm_jw_key(&w, "refuse"); /* all our own sockets are in the file system */
     gvm_jw_array(&w);
     gvm_jw_array_end(&w);

@@ -42,6 +42,9 @@ enum gvm_msg_type {
     /* parent -> keys: struct gvm_m_policy + 1 fd (memfd: JSON of credentials). Answer OK | FAILED
      */
     GVM_MSG_CREDENTIALS,
+    /* parent -> proxy: JSON {"resolvers":[ADDRESS...],"hosts":TEXT} as in START: the network has
+     * changed; no answer */
+    GVM_MSG_NAMES,
 
     /* control -> parent: JSON {"config":PATH or null,"in_use":[policy ids of live runs]} ; answer
      * POLICY_INFO JSON

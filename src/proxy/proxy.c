@@ -1,8 +1,8 @@
 /* The proxy process: started by gvmd with one channel, confined before it hears from anybody else.
  *
- * START brings the resolvers, /etc/hosts and the system's trusted certificates; everything that needs a
- * file, or code that opens one on first use, happens between START and READY. Afterwards one loop runs
- * until the parent says STOP or goes away. */
+ * START brings the resolvers, /etc/hosts and the system's trusted certificates; everything that
+ * needs a file, or code that opens one on first use, happens between START and READY. Afterwards
+ * one loop runs until the parent says STOP or goes away. */
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/rand.h>
@@ -14,10 +14,10 @@
 #include "proxy/proxy.h"
 
 #define START_JSON_MAX (1024u * 1024u)
-#define CA_BUNDLE_MAX (16u << 20)
-#define SCRATCH_MAX (8u << 20)
-#define LIST_MAX 64u
-#define FLUSH_TRIES 50
+#define CA_BUNDLE_MAX  (16u << 20)
+#define SCRATCH_MAX    (8u << 20)
+#define LIST_MAX       64u
+#define FLUSH_TRIES    50
 #define ASK_START_MASK 0xffffffffffull /* leaves it exact in any JSON reader */
 
 /* ---- messages that are no answers ---- */
@@ -29,7 +29,8 @@ static void answer(struct px *px, enum gvm_role to, uint64_t id, int r, const st
         return;
     if (r < 0 && err->text[0])
         gvm_log(GVM_LOG_WARN, "%s", err->text);
-    r = r < 0 ? gvm_chan_fail(l->chan, id, err) : px_link_send(px, to, GVM_MSG_OK, id, NULL, 0, NULL, 0);
+    r = r < 0 ? gvm_chan_fail(l->chan, id, err)
+              : px_link_send(px, to, GVM_MSG_OK, id, NULL, 0, NULL, 0);
     if (r < 0)
         gvm_log(GVM_LOG_WARN, "cannot answer the %s process", gvm_role_name(to));
 }
@@ -43,7 +44,8 @@ static int on_peer(struct px *px, struct gvm_msg *m)
         return -EPROTO;
     int r = px_link_open(px, (enum gvm_role)p.role, gvm_steal_fd(&m->fds[0]));
     if (r < 0)
-        gvm_log(GVM_LOG_ERROR, "cannot use the channel to %s", gvm_role_name((enum gvm_role)p.role));
+        gvm_log(GVM_LOG_ERROR, "cannot use the channel to %s",
+                gvm_role_name((enum gvm_role)p.role));
     if (p.role == GVM_ROLE_LEDGER)
         px->log_open = r == 0; /* until it says otherwise */
     if (p.role == GVM_ROLE_CONTROL)
@@ -60,6 +62,40 @@ static int on_policy(struct px *px, struct gvm_msg *m)
         return -EPROTO;
     int r = px_policy_set(px, p.policy, m->fds[0], &err);
     answer(px, GVM_ROLE_PARENT, m->id, r, &err);
+    return 0;
+}
+
+static unsigned take_list(const struct gvm_json *list, const char **out)
+{
+    unsigned n = 0;
+    if (!list || list->type != GVM_JSON_ARRAY)
+        return 0;
+    for (const struct gvm_json *v = list->child; v && n < LIST_MAX; v = v->next)
+        if (v->type == GVM_JSON_STRING)
+            out[n++] = v->text.p;
+    return n;
+}
+
+/* The host's resolv.conf or hosts has changed. What cannot be taken leaves the old ones in force.
+ */
+static int on_names(struct px *px, struct gvm_msg *m)
+{
+    const char *resolvers[LIST_MAX];
+    struct gvm_err err = {0};
+    struct gvm_json *j;
+    struct gvm_arena *a = gvm_arena_new(START_JSON_MAX);
+    int r = a ? gvm_json_parse(a, gvm_msg_str(m), &j, &err)
+              : gvm_err_set(&err, ENOMEM, "out of memory");
+    if (r == 0) {
+        const struct gvm_json *hosts = gvm_json_get(j, "hosts");
+        unsigned n = take_list(gvm_json_get(j, "resolvers"), resolvers);
+        r = upstreams_names(px->upstreams, resolvers, n,
+                            hosts && hosts->type == GVM_JSON_STRING ? hosts->text : GVM_STR(""),
+                            &err);
+    }
+    gvm_arena_free(a);
+    if (r < 0)
+        gvm_log(GVM_LOG_WARN, "the new resolvers are not used: %s", err.text);
     return 0;
 }
 
@@ -107,6 +143,7 @@ static const struct {
 } handlers[] = {
     {GVM_ROLE_PARENT, GVM_MSG_PEER, on_peer},
     {GVM_ROLE_PARENT, GVM_MSG_POLICY, on_policy},
+    {GVM_ROLE_PARENT, GVM_MSG_NAMES, on_names},
     {GVM_ROLE_PARENT, GVM_MSG_STOP, on_stop},
     {GVM_ROLE_LEDGER, GVM_MSG_GATE, on_gate},
     {GVM_ROLE_CONTROL, GVM_MSG_RUN_ADD, on_run_add},
@@ -137,17 +174,6 @@ void px_on_link_lost(struct px *px, enum gvm_role role)
 }
 
 /* ---- START ---- */
-
-static unsigned take_list(const struct gvm_json *list, const char **out)
-{
-    unsigned n = 0;
-    if (!list || list->type != GVM_JSON_ARRAY)
-        return 0;
-    for (const struct gvm_json *v = list->child; v && n < LIST_MAX; v = v->next)
-        if (v->type == GVM_JSON_STRING)
-            out[n++] = v->text.p;
-    return n;
-}
 
 static int make_upstreams(struct px *px, const struct gvm_json *j, int bundle, struct gvm_err *err)
 {

@@ -62,6 +62,38 @@ struct lookup {
     uv_timer_t grace;
 };
 
+int resolver_set(struct resolver *r, const char *const *servers, unsigned n, struct gvm_str hosts,
+                 struct gvm_err *err)
+{
+    struct endpoint found[MAX_SERVERS];
+    unsigned nfound = 0;
+    for (unsigned i = 0; i < n && nfound < MAX_SERVERS; i++) {
+        int rc = endpoint_parse(servers[i], 53, &found[nfound], err);
+        if (rc < 0)
+            return gvm_err_wrap(err, rc, "resolver");
+        nfound++;
+    }
+    size_t len = hosts.n < HOSTS_MAX ? hosts.n : HOSTS_MAX;
+    char *copy = malloc(len + 1);
+    struct gvm_map *fresh = gvm_map_new(CACHE_MAX, free);
+    if (!copy || !fresh) {
+        free(copy);
+        gvm_map_free(fresh);
+        return gvm_err_set(err, ENOMEM, "resolver: out of memory");
+    }
+    if (len)
+        memcpy(copy, hosts.p, len);
+    free(r->hosts);
+    gvm_map_free(r->cache);
+    r->hosts = copy;
+    r->hosts_len = len;
+    r->cache = fresh;
+    if (nfound)
+        memcpy(r->servers, found, nfound * sizeof *found);
+    r->nservers = nfound;
+    return 0;
+}
+
 int resolver_new(const struct upstream_setup *setup, struct resolver **ret, struct gvm_err *err)
 {
     struct resolver *r = gvm_calloc(1, sizeof *r);
@@ -69,21 +101,11 @@ int resolver_new(const struct upstream_setup *setup, struct resolver **ret, stru
         return gvm_err_set(err, ENOMEM, "resolver: out of memory");
     r->loop = setup->loop;
     r->sl = stream_loop_ref(setup->loop);
-    r->cache = gvm_map_new(CACHE_MAX, free);
-    r->hosts_len = setup->hosts.n < HOSTS_MAX ? setup->hosts.n : HOSTS_MAX;
-    r->hosts = malloc(r->hosts_len + 1);
-    int rc = 0;
-    if (!r->sl || !r->cache || !r->hosts)
-        rc = gvm_err_set(err, ENOMEM, "resolver: out of memory");
-    else if (r->hosts_len)
-        memcpy(r->hosts, setup->hosts.p, r->hosts_len);
-    for (unsigned i = 0; rc == 0 && i < setup->nresolvers && r->nservers < MAX_SERVERS; i++) {
-        rc = endpoint_parse(setup->resolvers[i], 53, &r->servers[r->nservers], err);
-        r->nservers += rc == 0;
-    }
+    int rc = r->sl ? resolver_set(r, setup->resolvers, setup->nresolvers, setup->hosts, err)
+                   : gvm_err_set(err, ENOMEM, "resolver: out of memory");
     if (rc < 0) {
         resolver_free(r);
-        return gvm_err_wrap(err, rc, "resolver");
+        return rc;
     }
     *ret = r;
     return 0;
@@ -300,7 +322,7 @@ static void question_try(struct question *q)
 {
     struct resolver *r = q->l->r;
     unsigned most = r->nservers > MIN_TRIES ? r->nservers : MIN_TRIES;
-    while (q->tries < most) {
+    while (r->nservers && q->tries < most) { /* they may have gone since */
         struct exchange_want want = {
             .loop = r->loop,
             .server = r->servers[q->tries % r->nservers],

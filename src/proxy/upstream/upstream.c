@@ -111,6 +111,12 @@ void upstreams_free(struct upstreams *u)
     free(u);
 }
 
+int upstreams_names(struct upstreams *u, const char *const *resolvers, unsigned n,
+                    struct gvm_str hosts, struct gvm_err *err)
+{
+    return resolver_set(u->resolver, resolvers, n, hosts, err);
+}
+
 /* ---- the end of an ask ---- */
 
 static void ask_free(struct upstream_ask *a)

@@ -35,6 +35,10 @@ struct upstream_setup {
 int upstreams_new(const struct upstream_setup *setup, struct upstreams **ret,
                   struct gvm_err *err) GVM_MUST_CHECK;
 void upstreams_free(struct upstreams *u);
+/* Other resolvers and hosts from now on; lookups under way go on with them. On failure the old
+ * stay. */
+int upstreams_names(struct upstreams *u, const char *const *resolvers, unsigned n,
+                    struct gvm_str hosts, struct gvm_err *err) GVM_MUST_CHECK;
 
 struct upstream_want {
     const char *run;  /* pool key part */

@@ -32,6 +32,9 @@ typedef void lookup_cb(void *arg, const struct gvm_ip *addrs, unsigned n,
 int resolver_new(const struct upstream_setup *setup, struct resolver **ret,
                  struct gvm_err *err) GVM_MUST_CHECK;
 void resolver_free(struct resolver *r); /* no lookup may be under way */
+/* Replaces servers and hosts and forgets what was learned. On failure nothing changes. */
+int resolver_set(struct resolver *r, const char *const *servers, unsigned n, struct gvm_str hosts,
+                 struct gvm_err *err) GVM_MUST_CHECK;
 /* cb once, never inside this call: addresses (at least one), or err: ENOENT no such name or no
  * address, ETIMEDOUT no answer, EAGAIN the resolvers cannot tell. */
 int resolver_lookup(struct resolver *r, const char *host, lookup_cb *cb, void *arg,

@@ -405,6 +405,37 @@ static void answers_are_kept(void **state)
     end(&w);
 }
 
+/* The network changed: other resolvers, another hosts file, and nothing remembered of the old. */
+static void names_change(void **state)
+{
+    (void)state;
+    struct world w;
+    struct gvm_err err = {0};
+    begin(&w, NULL, "127.0.0.2 moved.test\n");
+    const char *now[] = {w.dns.at}, *bad[] = {"nonsense"};
+    struct upstream_want x = want(&w, "moved.test", false, true);
+    assert_int_equal(get(&w, &x), ECONNREFUSED);
+    assert_true(upstreams_names(w.u, bad, 1, GVM_STR("127.0.0.1 moved.test\n"), &err) < 0);
+    assert_int_equal(get(&w, &x), ECONNREFUSED); /* as before */
+    assert_int_equal(upstreams_names(w.u, now, 1, GVM_STR("127.0.0.1 moved.test\n"), &err), 0);
+    assert_int_equal(get(&w, &x), 0);
+    give_up(&w);
+    w.dns.first[0] = fake_ip("127.0.0.1");
+    w.dns.nfirst = 1;
+    x.host = "asked.test";
+    assert_int_equal(get(&w, &x), 0);
+    give_up(&w);
+    unsigned before = w.dns.a_queries;
+    assert_int_equal(upstreams_names(w.u, now, 1, GVM_STR(""), &err), 0);
+    assert_int_equal(get(&w, &x), 0);
+    give_up(&w);
+    assert_int_equal(w.dns.a_queries, before + 1);
+    assert_int_equal(upstreams_names(w.u, NULL, 0, GVM_STR(""), &err), 0);
+    x.host = "nobody.test";
+    assert_int_equal(get(&w, &x), ENOENT);
+    end(&w);
+}
+
 /* Listens, and has no room for one more: what is sent to it is dropped. */
 static int deaf_socket(const char *address, uint16_t port)
 {
@@ -901,6 +932,7 @@ int main(void)
         cmocka_unit_test(answers_are_kept),
         cmocka_unit_test(next_address),
         cmocka_unit_test(next_address_when_silent),
+        cmocka_unit_test(names_change),
         cmocka_unit_test(through_a_proxy),
         cmocka_unit_test(proxy_reaches_nothing_private),
         cmocka_unit_test(proxy_is_gone),
