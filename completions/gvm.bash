@@ -2,7 +2,7 @@
 # /usr/share/bash-completion/completions/gvm
 # shellcheck shell=bash
 
-_gvm_verbs="run watch suggest check explain trust reload approve diff commit discard runs events audit status stop preflight version help"
+_gvm_verbs="run watch suggest check explain trust reload approve diff commit discard undo runs events audit status stop preflight version help"
 
 _gvm_options() {
     case $1 in
@@ -17,6 +17,7 @@ _gvm_options() {
     diff) echo "--help --json --stat" ;;
     commit) echo "--all --force --help --json --yes" ;;
     discard) echo "--all --help --yes" ;;
+    undo) echo "--dry-run --force --help --json --last" ;;
     runs) echo "--help --json" ;;
     events) echo "--agent --decision --dir --follow --help --host --json --kind --last --run --since" ;;
     audit) echo "--bundle --dir --entry --help --json --key --origin --out --redact --run --since --where" ;;
@@ -81,7 +82,7 @@ _gvm() {
     audit)
         [ "$COMP_CWORD" -eq 2 ] && _gvm_words "verify prove extends verify-proof checkpoint key keygen" "$word"
         ;;
-    diff | commit | discard)
+    diff | commit | discard | undo)
         [ "$COMP_CWORD" -eq 2 ] && _gvm_words "$(_gvm_runs)" "$word"
         ;;
     esac

@@ -19,7 +19,7 @@ static bool names_run(const char *word)
     return (r == 0 || r == -ENOTUNIQ) && lstat(word, &st) < 0;
 }
 
-static int find_run(int argc, char **argv, int *at, struct cli_changes *c, struct gvm_err *err)
+int cli_changes_find(int argc, char **argv, int *at, struct cli_changes *c, struct gvm_err *err)
 {
     bool only_paths = optind > 0 && strcmp(argv[optind - 1], "--") == 0;
     const char *name = NULL;
@@ -66,47 +66,57 @@ static const char *below(const char *path, const char *top)
 }
 
 /* What the user typed, relative to the workspace. */
-static int to_workspace(const struct cli_changes *c, const char *word, char dst[2 * PATH_MAX],
-                        struct gvm_err *err)
+int cli_workspace_path(const struct gvm_run_record *rec, const char *word,
+                       char dst[2 * GVM_PATH_MAX], struct gvm_err *err)
 {
-    char joined[2 * PATH_MAX], here[PATH_MAX];
+    char joined[2 * GVM_PATH_MAX], here[GVM_PATH_MAX];
     const char *rest = word;
     if (word[0] == '/') {
-        rest = below(word, c->rec.workspace);
+        rest = below(word, rec->workspace);
         if (!rest)
             return gvm_err_set(err, EINVAL, "'%s' is not in the workspace %s", word,
-                               c->rec.workspace);
+                               rec->workspace);
     } else {
-        const char *cwd = getcwd(here, sizeof(here)) ? below(here, c->rec.workspace) : NULL;
+        const char *cwd = getcwd(here, sizeof(here)) ? below(here, rec->workspace) : NULL;
         if (snprintf(joined, sizeof(joined), "%s/%s", cwd ? cwd : "", word) >= (int)sizeof(joined))
             return gvm_err_set(err, ENAMETOOLONG, "too long a path");
         rest = joined;
     }
-    if (strlen(rest) >= 2 * PATH_MAX || !normalise(rest, dst))
-        return gvm_err_set(err, EINVAL, "'%s' is not in the workspace %s", word, c->rec.workspace);
+    if (strlen(rest) >= 2 * GVM_PATH_MAX || !normalise(rest, dst))
+        return gvm_err_set(err, EINVAL, "'%s' is not in the workspace %s", word, rec->workspace);
     return 0;
 }
 
-static bool is_below(struct gvm_str path, struct gvm_str folder)
+bool cli_is_below(struct gvm_str path, struct gvm_str folder)
 {
     return folder.n == 0 ||
            (path.n > folder.n && gvm_str_starts(path, folder) && path.p[folder.n] == '/');
 }
 
+static void choose_old_name(struct cli_changes *c, const struct gvm_change *renamed)
+{
+    for (size_t i = 0; i < c->all.n; i++)
+        if (gvm_str_eq(c->all.list[i].path, renamed->from))
+            c->chosen[i] = true;
+}
+
 static int choose(struct cli_changes *c, const char *word, struct gvm_err *err)
 {
-    char path[2 * PATH_MAX];
+    char path[2 * GVM_PATH_MAX];
     bool found = false;
-    int r = to_workspace(c, word, path, err);
+    int r = cli_workspace_path(&c->rec, word, path, err);
     if (r < 0)
         return r;
     for (size_t i = 0; i < c->all.n; i++) {
         struct gvm_str p = c->all.list[i].path;
         bool exact = gvm_str_eqz(p, path);
-        if (!exact && !is_below(p, gvm_str(path)))
+        if (!exact && !cli_is_below(p, gvm_str(path)))
             continue;
         c->chosen[i] = found = true;
         c->exact[i] |= exact;
+        /* Its new name stands for a renamed file: the deletion of the old one goes with it. */
+        if (c->all.list[i].kind == GVM_CHANGE_RENAMED)
+            choose_old_name(c, &c->all.list[i]);
     }
     return found ? 0 : gvm_err_set(err, ENOENT, "run %s has no change at '%s'", c->id, word);
 }
@@ -124,9 +134,11 @@ int cli_changes_open(int argc, char **argv, struct cli_changes *ret, struct gvm_
 {
     *ret = (struct cli_changes){0};
     int at = optind;
-    int r = find_run(argc, argv, &at, ret, err);
+    int r = cli_changes_find(argc, argv, &at, ret, err);
     if (r == 0)
-        r = gvm_changes_scan(ret->dir, &ret->all, err);
+        r = cli_file_rules_load(NULL, ret->rec.workspace, &ret->rules, err);
+    if (r == 0)
+        r = gvm_changes_scan(ret->dir, &ret->rules.patterns, &ret->all, err);
     if (r < 0)
         return r;
     r = cli_changes_alloc(ret, err);
@@ -144,6 +156,7 @@ int cli_changes_open(int argc, char **argv, struct cli_changes *ret, struct gvm_
 void cli_changes_done(struct cli_changes *c)
 {
     gvm_changes_done(&c->all);
+    cli_file_rules_done(&c->rules);
     free(c->chosen);
     free(c->exact);
     free(c->choices);
@@ -186,6 +199,11 @@ void cli_print_change(FILE *f, const struct gvm_change *ch, bool color)
     cli_print_safe(f, ch->path);
     if (S_ISDIR(ch->mode ? ch->mode : ch->host_mode))
         fputc('/', f);
+    if (ch->from.n) {
+        fputs(ch->kind == GVM_CHANGE_RENAMED ? " (was " : " (now ", f);
+        cli_print_safe(f, ch->from);
+        fputc(')', f);
+    }
     fprintf(f, "  %s[%s: %s]%s", color ? colors[ch->class_] : "", gvm_change_class_name(ch->class_),
             ch->why, color ? "\033[0m" : "");
     if (ch->conflict)
@@ -202,7 +220,7 @@ static void put_mode(struct gvm_jw *w, const char *key, mode_t mode)
     gvm_jw_kstrz(w, key, mode ? text : NULL);
 }
 
-static void put_base64(struct gvm_jw *w, struct gvm_str path)
+static void put_base64(struct gvm_jw *w, const char *key, struct gvm_str path)
 {
     char *text = malloc(GVM_B64_LEN(path.n) + 1);
     if (!text) {
@@ -210,21 +228,33 @@ static void put_base64(struct gvm_jw *w, struct gvm_str path)
         return;
     }
     gvm_b64(text, path.p, path.n);
-    gvm_jw_kstrz(w, "path_base64", text);
+    gvm_jw_kstrz(w, key, text);
     free(text);
+}
+
+void cli_path_json(struct gvm_jw *w, struct gvm_str path)
+{
+    gvm_jw_kstr(w, "path", path);
+    if (!gvm_utf8_valid(path))
+        put_base64(w, "path_base64", path);
 }
 
 void cli_change_json(struct gvm_jw *w, const struct gvm_change *ch)
 {
-    gvm_jw_kstr(w, "path", ch->path);
-    if (!gvm_utf8_valid(ch->path))
-        put_base64(w, ch->path);
+    cli_path_json(w, ch->path);
     gvm_jw_kstrz(w, "change", gvm_change_kind_name(ch->kind));
     gvm_jw_kstrz(w, "class", gvm_change_class_name(ch->class_));
     gvm_jw_kstrz(w, "why", ch->why);
     gvm_jw_kbool(w, "conflict", ch->conflict);
     if (ch->refusal)
         gvm_jw_kstrz(w, "refusal", ch->refusal);
+    if (ch->from.n) {
+        gvm_jw_kstr(w, ch->kind == GVM_CHANGE_RENAMED ? "from" : "renamed_to", ch->from);
+        if (!gvm_utf8_valid(ch->from))
+            put_base64(w, "from_base64", ch->from);
+    }
+    if (ch->links > 1)
+        gvm_jw_kint(w, "links", (int64_t)ch->links);
     put_mode(w, "mode", ch->mode);
     put_mode(w, "host_mode", ch->host_mode);
     gvm_jw_kint(w, "size", (int64_t)ch->size);

@@ -3,12 +3,27 @@
 #define GVM_CLI_CHANGES_H
 
 #include "cli/cli.h"
+#include "conf/conf.h"
 #include "review/review.h"
+
+/* What [filesystem] says about changes. */
+struct cli_file_rules {
+    struct gvm_conf *conf; /* holds the patterns' memory; NULL without a configuration */
+    struct gvm_review_patterns patterns;
+    uint64_t undo_keep_ms;
+};
+/* From `config`, or when that is NULL from the configuration that holds for `workspace`. */
+int cli_file_rules_load(const char *config, const char *workspace, struct cli_file_rules *ret,
+                        struct gvm_err *err) GVM_MUST_CHECK;
+void cli_file_rules_done(struct cli_file_rules *f);
+/* Forgets kept copies whose time is over. */
+int cli_prune_undo(const struct cli_file_rules *f, struct gvm_err *err) GVM_MUST_CHECK;
 
 struct cli_changes {
     char id[GVM_MAX_RUN_ID + 1];
     char dir[GVM_PATH_MAX];
     struct gvm_run_record rec;
+    struct cli_file_rules rules;
     struct gvm_changes all;
     bool named;                 /* paths were given; otherwise everything is chosen */
     bool *chosen;               /* per change */
@@ -23,6 +38,15 @@ struct cli_changes {
 int cli_changes_open(int argc, char **argv, struct cli_changes *ret,
                      struct gvm_err *err) GVM_MUST_CHECK;
 void cli_changes_done(struct cli_changes *c);
+/* The run of argv[*at], which is stepped over when it names one, else the newest: id, dir, rec. */
+int cli_changes_find(int argc, char **argv, int *at, struct cli_changes *c,
+                     struct gvm_err *err) GVM_MUST_CHECK;
+/* What the user typed as a path, relative to the workspace. -EINVAL when it is not in it. */
+int cli_workspace_path(const struct gvm_run_record *rec, const char *word,
+                       char dst[2 * GVM_PATH_MAX], struct gvm_err *err) GVM_MUST_CHECK;
+bool cli_is_below(struct gvm_str path, struct gvm_str folder);
+/* The member "path", and "path_base64" when it is not UTF-8. */
+void cli_path_json(struct gvm_jw *w, struct gvm_str path);
 /* The index of a change of c->all. */
 size_t cli_change_index(const struct cli_changes *c, const struct gvm_change *ch);
 /* True while the agent still runs and may go on writing. */

@@ -39,8 +39,8 @@ int cli_help(const char *usage);
 int cli_bad_option(const char *verb, char **argv);
 /* A line for the person on stderr: "gvm: ...". */
 void cli_say(const char *fmt, ...) GVM_PRINTF(1, 2);
-/* How the agent's output leaves the terminal on stderr: raw, so that a line must return to its start by
- * itself, and in the middle of a line or not. Until said again. */
+/* How the agent's output leaves the terminal on stderr: raw, so that a line must return to its
+ * start by itself, and in the middle of a line or not. Until said again. */
 void cli_terminal(bool raw, bool mid_line);
 /* Ends the line the agent left open, if it did; cli_say() does so by itself. */
 void cli_fresh_line(void);

@@ -19,12 +19,13 @@ const char cli_commit_usage[] =
     "A file that something on your machine would execute or obey (hooks, build files,\n"
     "executables, agent configuration) needs its own yes: name it, answer the\n"
     "question on the terminal, or say --all --yes. A file of yours that changed since\n"
-    "the run began is left alone without --force. Killed in the middle, every file is\n"
-    "as before or as after.\n"
+    "the run began is merged line by line; where both changed the same lines it is\n"
+    "left alone without --force. All land or none, also when killed in the middle.\n"
+    "gvm undo takes it back.\n"
     "\n"
     "      --all    everything but what is classed as discard\n"
     "  -y, --yes    do not ask\n"
-    "      --force  also over files that changed meanwhile; keep setuid bits\n"
+    "      --force  over your own changes, without merging; keep setuid bits\n"
     "      --json   print each landed change as a JSON object, one a line\n"
     "  -h, --help   this text\n";
 
@@ -43,8 +44,6 @@ static size_t drop_impossible(struct cli_changes *c, const struct options *o)
         const char *why = NULL;
         if (ch->refusal)
             why = ch->refusal;
-        else if (ch->conflict && !o->force)
-            why = "your file changed since the run began (gvm diff shows it, --force lands it)";
         else if (ch->class_ == GVM_CLASS_DISCARD && !c->exact[i])
             c->chosen[i] = false; /* a cache nobody named: not worth a word */
         if (why) {
@@ -122,7 +121,7 @@ static size_t report_left(const struct cli_changes *c, const struct options *o)
 {
     struct gvm_changes now = {0};
     size_t left = 0, j = 0;
-    if (gvm_changes_scan(c->dir, &now, NULL) < 0)
+    if (gvm_changes_scan(c->dir, NULL, &now, NULL) < 0)
         return 0;
     for (size_t i = 0; i < c->all.n; i++) {
         if (!c->chosen[i])
@@ -138,7 +137,8 @@ static size_t report_left(const struct cli_changes *c, const struct options *o)
         cli_print_safe(stderr, p);
         fprintf(stderr, ": %s\n",
                 now.list[j].conflict && !o->force
-                    ? "your file changed since the run began"
+                    ? "your file changed since the run began, and the changes do not merge (gvm "
+                      "review shows them, --force lands the agent's)"
                     : "its place is taken by something else, or not empty");
     }
     gvm_changes_done(&now);
@@ -173,6 +173,9 @@ static int land(struct cli_changes *c, const struct options *o, size_t n, struct
     if (r < 0)
         return r;
     size_t left = done < n ? report_left(c, o) : 0;
+    r = cli_prune_undo(&c->rules, err);
+    if (r < 0)
+        return r;
     if (o->json)
         r = print_landed(c, err);
     else

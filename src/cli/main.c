@@ -29,6 +29,7 @@ static const struct cli_verb verbs[] = {
     ROW(diff, "show what a run would change in your files"),
     ROW(commit, "land changes of a run"),
     ROW(discard, "throw changes of a run away"),
+    ROW(undo, "make files as they were before a run's changes landed"),
     ROW(runs, "list runs and what waits in them"),
     ROW(events, "what was recorded"),
     ROW(audit, "verify the record, prove an entry, keys"),

@@ -35,9 +35,12 @@ static size_t count_kind(const struct gvm_changes *all, enum gvm_change_kind kin
 /* {"created":..,"modified":..,"deleted":..,"auto_merged":..}, alone or as an entry. */
 static void put_counts(struct gvm_jw *w, const struct gvm_changes *all, size_t merged)
 {
-    gvm_jw_kint(w, "created", (int64_t)count_kind(all, GVM_CHANGE_CREATED));
+    gvm_jw_kint(w, "created",
+                (int64_t)count_kind(all, GVM_CHANGE_CREATED) +
+                    (int64_t)count_kind(all, GVM_CHANGE_RENAMED));
     gvm_jw_kint(w, "modified",
                 (int64_t)(count_kind(all, GVM_CHANGE_MODIFIED) + count_kind(all, GVM_CHANGE_MODE) +
+                          count_kind(all, GVM_CHANGE_ATTRIBUTES) +
                           count_kind(all, GVM_CHANGE_TYPE)));
     gvm_jw_kint(w, "deleted", (int64_t)count_kind(all, GVM_CHANGE_DELETED));
     gvm_jw_kint(w, "auto_merged", (int64_t)merged);
@@ -107,7 +110,9 @@ static int open_changes(struct run *r, struct cli_changes *c, struct gvm_err *er
     memcpy(c->id, r->id, sizeof(c->id));
     memcpy(c->dir, r->dir, sizeof(c->dir));
     c->rec = r->record;
-    int x = gvm_changes_scan(r->dir, &c->all, err);
+    int x = cli_file_rules_load(r->has_config ? r->config : NULL, r->workspace, &c->rules, err);
+    if (x == 0)
+        x = gvm_changes_scan(r->dir, &c->rules.patterns, &c->all, err);
     return x < 0 ? x : cli_changes_alloc(c, err);
 }
 

@@ -26,7 +26,7 @@ static const char *state_of(const struct gvm_run_record *rec)
 static int64_t count_pending(const char *dir)
 {
     struct gvm_changes changes = {0};
-    if (gvm_changes_scan(dir, &changes, NULL) < 0)
+    if (gvm_changes_scan(dir, NULL, &changes, NULL) < 0)
         return -1;
     int64_t n = (int64_t)changes.n;
     gvm_changes_done(&changes);

@@ -28,6 +28,7 @@ CLI_VERB(approve);
 CLI_VERB(diff);
 CLI_VERB(commit);
 CLI_VERB(discard);
+CLI_VERB(undo);
 CLI_VERB(runs);
 CLI_VERB(events);
 CLI_VERB(audit);

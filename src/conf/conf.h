@@ -86,6 +86,11 @@ struct gvm_conf {
     struct gvm_conf_timeouts timeouts;
     struct gvm_str *hide, *reveal;  /* [filesystem] extra places, relative to home or workspace */
     uint32_t nhide, nreveal;
+    /* [filesystem] which changes land by themselves, wait, or stay behind; and how long what they
+     * replaced is kept. Not part of the policy text: the proxy has no use for them. */
+    struct gvm_str *review_auto, *review_manual, *review_discard;
+    uint32_t nauto, nmanual, ndiscard;
+    uint64_t undo_keep_ms; /* 90 days when absent */
     struct gvm_arena *arena;
 };
 

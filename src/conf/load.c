@@ -40,6 +40,7 @@ int conf_new(size_t max, struct gvm_conf **ret, struct gvm_err *err)
     c->path = c->ca_pem = c->proxy_host = GVM_STR("");
     c->dflt = (struct gvm_conf_decision){.type = GVM_DELAY, .delay_ms = 300};
     c->timeouts = default_timeouts;
+    c->undo_keep_ms = UINT64_C(90) * 86400000;
     *ret = c;
     return 0;
 }

@@ -241,9 +241,42 @@ static int set_reveal(struct conf_ctx *x, const struct conf_node *v, void *obj)
     return read_places(x, v, "reveal", &x->c->reveal, &x->c->nreveal);
 }
 
+static int set_auto(struct conf_ctx *x, const struct conf_node *v, void *obj)
+{
+    (void)obj;
+    return read_places(x, v, "auto", &x->c->review_auto, &x->c->nauto);
+}
+
+static int set_manual(struct conf_ctx *x, const struct conf_node *v, void *obj)
+{
+    (void)obj;
+    return read_places(x, v, "manual", &x->c->review_manual, &x->c->nmanual);
+}
+
+static int set_discard(struct conf_ctx *x, const struct conf_node *v, void *obj)
+{
+    (void)obj;
+    return read_places(x, v, "discard", &x->c->review_discard, &x->c->ndiscard);
+}
+
+static int set_undo_keep(struct conf_ctx *x, const struct conf_node *v, void *obj)
+{
+    struct gvm_str s = conf_node_str(v);
+    (void)obj;
+    bool unit = s.n > 1 && (s.p[s.n - 1] < '0' || s.p[s.n - 1] > '9');
+    if (!unit || gvm_parse_duration_ms(s, &x->c->undo_keep_ms) < 0 ||
+        x->c->undo_keep_ms > UINT64_C(36500) * 86400000)
+        return conf_bad_at(x, v, "undo_keep is not a time; write it like \"90d\" or \"12h\"");
+    return 0;
+}
+
 static const struct conf_field filesystem_fields[] = {
     {"hide", CONF_ARRAY, set_hide, false},
     {"reveal", CONF_ARRAY, set_reveal, false},
+    {"auto", CONF_ARRAY, set_auto, false},
+    {"manual", CONF_ARRAY, set_manual, false},
+    {"discard", CONF_ARRAY, set_discard, false},
+    {"undo_keep", CONF_STRING, set_undo_keep, false},
     {"persist", 0, NULL, true},
 };
 

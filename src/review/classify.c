@@ -256,21 +256,6 @@ static const char *const secret_names[] = {
     "*private*key*", "*.pem",        "*.key",   "*.p12",   "*.pfx",    "*.jks",     "*.kdbx",
     "id_*",          ".env*",        "*.env",   ".netrc",  ".pgpass",  "*.gpg",     "*.asc"};
 
-static const struct {
-    const char *magic;
-    size_t n;
-    const char *why;
-} magics[] = {
-    {"#!", 2, "a script: its first line names an interpreter"},
-    {"\x7f"
-     "ELF",
-     4, "a program"},
-    {"MZ", 2, "a program"},
-    {"\xca\xfe\xba\xbe", 4, "a program"},
-    {"\xcf\xfa\xed\xfe", 4, "a program"},
-    {"\0asm", 4, "a program"},
-};
-
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 static bool any_glob(const char *const *list, size_t n, struct gvm_str s)
@@ -359,14 +344,6 @@ static bool link_leaves(struct gvm_str path, struct gvm_str target)
     return false;
 }
 
-static const char *head_reason(struct gvm_str head)
-{
-    for (size_t i = 0; i < COUNT(magics); i++)
-        if (gvm_str_starts(head, (struct gvm_str){magics[i].magic, magics[i].n}))
-            return magics[i].why;
-    return NULL;
-}
-
 /* Kinds of file that are dangerous by themselves. */
 static const char *kind_reason(const struct gvm_change *ch, const struct review_facts *f)
 {
@@ -385,7 +362,7 @@ static const char *kind_reason(const struct gvm_change *ch, const struct review_
         return "runs with its owner's rights (setuid or setgid)";
     if (S_ISREG(m) && (m & 0111))
         return "executable";
-    return S_ISREG(m) ? head_reason(f->head) : NULL;
+    return S_ISREG(m) ? review_content_reason(f->head) : NULL;
 }
 
 static const char *runs_reason(const struct gvm_change *ch, const struct review_facts *f,
@@ -408,6 +385,7 @@ static const char *manual_reason(const struct gvm_change *ch, const struct revie
         [GVM_CHANGE_DELETED] = "deletes a file of yours",
         [GVM_CHANGE_MODE] = "changes the mode of a file of yours",
         [GVM_CHANGE_TYPE] = "puts another kind of file in place of yours",
+        [GVM_CHANGE_ATTRIBUTES] = "changes extended attributes of a file of yours",
     };
     if (ch->kind == GVM_CHANGE_DELETED && S_ISDIR(ch->host_mode))
         return "deletes a folder of yours";
@@ -425,6 +403,8 @@ static const char *manual_reason(const struct gvm_change *ch, const struct revie
         return "made from a file of yours";
     if (!any_glob(safe_types, COUNT(safe_types), review_basename(low)))
         return "not of a type that is harmless by itself";
+    if (review_content_lies(review_basename(low), f->head))
+        return "its content is not what its name says";
     return NULL;
 }
 
@@ -445,6 +425,8 @@ static void refuse(struct gvm_change *ch, const struct review_facts *f)
         ch->refusal = "a socket cannot land";
     else if (f->placeholders)
         ch->refusal = "its values are placeholders: change your file by hand";
+    else if (S_ISREG(ch->mode) && ch->size > REVIEW_MAX_FILE)
+        ch->refusal = "larger than 64 GiB, holes included";
 }
 
 static void set(struct gvm_change *ch, enum gvm_change_class class_, const char *why)
@@ -453,8 +435,51 @@ static void set(struct gvm_change *ch, enum gvm_change_class class_, const char 
     ch->why = why;
 }
 
-void review_classify(struct gvm_change *ch, const struct review_facts *f)
+/* ---- the owner's patterns ---- */
+
+/* The pattern is for this name or a folder above it. */
+static bool pattern_fits(struct gvm_str pattern, struct gvm_str path)
 {
+    struct gvm_str rest = path, name;
+    bool whole = memchr(pattern.p, '/', pattern.n) != NULL;
+    while (pattern.n && pattern.p[pattern.n - 1] == '/')
+        pattern.n--;
+    if (whole) {
+        for (struct gvm_str at = path; at.n; at = review_dirname(at))
+            if (gvm_glob(pattern, at))
+                return true;
+        return false;
+    }
+    while (rest.n) {
+        gvm_str_cut(&rest, '/', &name);
+        if (gvm_glob(pattern, name))
+            return true;
+    }
+    return false;
+}
+
+static bool any_pattern(const struct gvm_str *list, size_t n, struct gvm_str path)
+{
+    for (size_t i = 0; i < n; i++)
+        if (pattern_fits(list[i], path))
+            return true;
+    return false;
+}
+
+/* New, harmless by kind and name: the owner may wave it through by pattern. */
+static bool may_be_auto(const struct gvm_change *ch, const struct review_facts *f,
+                        struct gvm_str low)
+{
+    return ch->kind == GVM_CHANGE_CREATED && (S_ISREG(ch->mode) || S_ISDIR(ch->mode)) &&
+           !f->origin && !odd_name(ch->path) &&
+           !any_glob(secret_names, COUNT(secret_names), review_basename(low));
+}
+
+void review_classify(struct gvm_change *ch, const struct review_facts *f,
+                     const struct gvm_review_patterns *patterns)
+{
+    static const struct gvm_review_patterns none = {0};
+    const struct gvm_review_patterns *own = patterns ? patterns : &none;
     char mem[REVIEW_MAX_PATH + REVIEW_MAX_NAME];
     size_t n = ch->path.n < sizeof(mem) ? ch->path.n : sizeof(mem);
     for (size_t i = 0; i < n; i++)
@@ -464,6 +489,8 @@ void review_classify(struct gvm_change *ch, const struct review_facts *f)
     const char *why = match(discards, COUNT(discards), low);
     if (!why && any_component(low, "node_modules") && any_component(low, ".cache"))
         why = "a cache";
+    if (!why && any_pattern(own->discard, own->ndiscard, ch->path))
+        why = "your [filesystem] discard names it";
     if (why) {
         set(ch, GVM_CLASS_DISCARD, why);
         return;
@@ -473,6 +500,14 @@ void review_classify(struct gvm_change *ch, const struct review_facts *f)
         set(ch, GVM_CLASS_RUNS_ON_HOST, why);
         return;
     }
+    if (any_pattern(own->manual, own->nmanual, ch->path)) {
+        set(ch, GVM_CLASS_MANUAL, "your [filesystem] manual names it");
+        return;
+    }
+    if (may_be_auto(ch, f, low) && any_pattern(own->autos, own->nautos, ch->path)) {
+        set(ch, GVM_CLASS_AUTO, "your [filesystem] auto names it");
+        return;
+    }
     why = odd_name(ch->path) ? "its name holds bytes that cannot be shown"
                              : manual_reason(ch, f, low);
     set(ch, why ? GVM_CLASS_MANUAL : GVM_CLASS_AUTO, why ? why : "a new file of a harmless type");
@@ -480,7 +515,8 @@ void review_classify(struct gvm_change *ch, const struct review_facts *f)
 
 const char *gvm_change_kind_name(enum gvm_change_kind kind)
 {
-    static const char *const names[] = {"created", "modified", "deleted", "mode", "type"};
+    static const char *const names[] = {"created", "modified",   "deleted", "mode",
+                                        "type",    "attributes", "renamed"};
     return (unsigned)kind < COUNT(names) ? names[kind] : "?";
 }
 

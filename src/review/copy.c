@@ -121,3 +121,50 @@ int review_hash_file(int dirfd, const char *name, char ret[65])
     int r = review_open_file(dirfd, name, &fd, &st);
     return r < 0 ? r : review_hash_fd(fd, ret);
 }
+
+/* ---- comparing ---- */
+
+static ssize_t read_at(int fd, char *p, size_t n, off_t at)
+{
+    size_t have = 0;
+    while (have < n) {
+        ssize_t k = pread(fd, p + have, n - have, at + (off_t)have);
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k < 0)
+            return -errno;
+        if (k == 0)
+            break;
+        have += (size_t)k;
+    }
+    return (ssize_t)have;
+}
+
+/* Where the next bytes that are no hole begin. */
+static off_t next_data(int fd, off_t at, off_t size)
+{
+    off_t data = lseek(fd, at, SEEK_DATA);
+    return data >= 0 ? data : errno == ENXIO ? size : at;
+}
+
+int review_same_bytes(int a, int b)
+{
+    struct stat sa, sb;
+    if (fstat(a, &sa) < 0 || fstat(b, &sb) < 0 || sa.st_size != sb.st_size)
+        return 0;
+    GVM_AUTOFREE char *mem = malloc(2 * (size_t)BLOCK);
+    if (!mem)
+        return -ENOMEM;
+    for (off_t at = 0; at < sa.st_size;) {
+        /* What is a hole in both is equal. */
+        off_t da = next_data(a, at, sa.st_size), db = next_data(b, at, sa.st_size);
+        at = da < db ? da : db;
+        ssize_t na = read_at(a, mem, BLOCK, at), nb = read_at(b, mem + BLOCK, BLOCK, at);
+        if (na < 0 || nb < 0 || na != nb || memcmp(mem, mem + BLOCK, (size_t)na) != 0)
+            return 0;
+        if (na == 0)
+            break;
+        at += na;
+    }
+    return 1;
+}

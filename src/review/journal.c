@@ -243,9 +243,19 @@ static int read_head(struct review_txn *t, struct gvm_str line)
         return -ENODATA;
     t->when_ns = gvm_json_int(v, "when", 0);
     t->undoes = gvm_json_int(v, "undoes", 0);
-    t->ops = gvm_arena_alloc(t->arena, ((size_t)n + 1) * sizeof(*t->ops));
-    t->n = t->ops ? (size_t)n : 0;
-    return t->ops ? 0 : -ENOMEM;
+    t->n = (size_t)n;
+    return 0;
+}
+
+int review_record_head(struct review_txn *t)
+{
+    char line[256];
+    GVM_AUTOCLOSE int fd = openat(t->dir, "record", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, line, sizeof(line));
+    if (n < 0)
+        return errno == ENOENT ? -ENODATA : -errno;
+    struct gvm_str rest = {line, (size_t)n}, head;
+    return gvm_str_cut(&rest, '\n', &head) ? read_head(t, head) : -ENODATA;
 }
 
 int review_record_read(struct review_txn *t)
@@ -261,6 +271,9 @@ int review_record_read(struct review_txn *t)
         return r;
     gvm_str_cut(&rest, '\n', &line);
     r = read_head(t, line);
+    t->ops = r == 0 ? gvm_arena_alloc(t->arena, (t->n + 1) * sizeof(*t->ops)) : NULL;
+    if (r == 0 && !t->ops)
+        r = -ENOMEM;
     for (size_t i = 0; r == 0 && i < t->n; i++) {
         gvm_str_cut(&rest, '\n', &line);
         r = read_op(t, line, &t->ops[i]);

@@ -148,6 +148,18 @@ static int check_host(const struct gvm_change *ch, const struct review_state *be
     return (before->mode & S_IFMT) == (ch->host_mode & S_IFMT) ? 0 : -ESTALE;
 }
 
+/* The decision was made over a text: it holds as long as that is what is there. */
+static int check_seen(const struct review_txn *t, const struct gvm_change *ch,
+                      const struct gvm_choice *choice)
+{
+    GVM_CLEANUP(gvm_buf_done) struct gvm_buf now;
+    gvm_buf_init(&now, MAX_MERGE);
+    if (!choice->has_seen || !ch->host_mode)
+        return 0;
+    int r = read_host(t, ch->path, t->run->host, &now);
+    return r < 0 || !gvm_str_eq(gvm_buf_str(&now), choice->seen) ? -ESTALE : 0;
+}
+
 static int plan_hash(const struct review_txn *t, struct review_op *op)
 {
     char leaf[REVIEW_MAX_NAME];
@@ -176,6 +188,8 @@ static int plan_one(struct review_txn *t, const struct gvm_change *ch,
         now.xattrs = op->after.xattrs;
         op->after = now;
     }
+    if (r == 0)
+        r = check_seen(t, ch, choice);
     bool conflict = r == 0 && !force && review_is_conflict(t->run, ch->path, &op->before);
     if (conflict && !choice->has_text)
         r = plan_merge(t, ch, op);

@@ -58,18 +58,28 @@ struct gvm_changes {
     struct gvm_arena *arena;
 };
 
-/* `run_dir` = state/runs/<id>; reads run.json there for the workspace. Sorted by path. First cleans
- * up after a commit that was killed. *ret is given to gvm_changes_done(). -E2BIG: more changes than
- * can be listed. */
-int gvm_changes_scan(const char *run_dir, struct gvm_changes *ret,
-                     struct gvm_err *err) GVM_MUST_CHECK;
+/* The owner's own rules for classes ([filesystem] of the configuration). A pattern with a slash is
+ * for the whole path or a folder above it, one without for any name in it; '*' is any run of bytes.
+ * discard goes before manual, manual before auto; auto is for new files only, and nothing makes
+ * what runs on the host, or looks like a secret, land by itself. */
+struct gvm_review_patterns {
+    const struct gvm_str *discard, *manual, *autos;
+    size_t ndiscard, nmanual, nautos;
+};
+/* `run_dir` = state/runs/<id>; reads run.json there for the workspace. `patterns` may be NULL.
+ * Sorted by path. First cleans up after a commit that was killed. *ret is given to
+ * gvm_changes_done(). -E2BIG: more changes than can be listed. */
+int gvm_changes_scan(const char *run_dir, const struct gvm_review_patterns *patterns,
+                     struct gvm_changes *ret, struct gvm_err *err) GVM_MUST_CHECK;
 void gvm_changes_done(struct gvm_changes *c);
 /* What the owner decided about one change. */
 struct gvm_choice {
     bool land;
     bool has_text;       /* lands with `text` as its content (regular files only) */
     bool keep;           /* lands, and what then still differs stays staged */
-    struct gvm_str text; /* borrowed */
+    bool has_seen;       /* only if the owner's file still is `seen` */
+    struct gvm_str text; /* borrowed, as `seen` is */
+    struct gvm_str seen;
 };
 /* One name that is about to land, with hashes (SHA-256 in hex; "" when there is no content). */
 struct gvm_landing {
@@ -131,6 +141,32 @@ int gvm_change_diff(const char *run_dir, const struct gvm_change *ch, struct gvm
  * none. */
 int gvm_change_hashes(const char *run_dir, const struct gvm_change *ch, char ret_before[65],
                       char ret_after[65], struct gvm_err *err) GVM_MUST_CHECK;
+
+/* ---- undo ---- */
+
+/* One commit of a run that can be taken back. Holds the run's lock. */
+struct gvm_undo;
+struct gvm_undo_item {
+    struct gvm_str path;
+    enum gvm_change_kind what; /* what the undo would do: CREATED, MODIFIED, DELETED or MODE */
+    bool is_dir;
+    const char *touched; /* why it is not any more what the commit made of it; NULL when it is */
+};
+/* The newest commit of the run that is not wholly taken back; with `below` > 0 the newest of those
+ * with a smaller number. -ENOENT: there is none. */
+int gvm_undo_open(const char *run_dir, int below, struct gvm_undo **ret,
+                  struct gvm_err *err) GVM_MUST_CHECK;
+void gvm_undo_free(struct gvm_undo *u);
+int gvm_undo_number(const struct gvm_undo *u);
+int64_t gvm_undo_when(const struct gvm_undo *u); /* of the commit, ns since 1970 */
+/* What is left to take back; as long as `u`. */
+const struct gvm_undo_item *gvm_undo_items(const struct gvm_undo *u, size_t *ret_n);
+/* Takes the items back that `choose` names: all or none, as a commit does. What is `touched` needs
+ * how->force. To be called once. */
+int gvm_undo_run(struct gvm_undo *u, const bool *choose, const struct gvm_commit_how *how,
+                 size_t *ret_done, struct gvm_err *err) GVM_MUST_CHECK;
+/* Forgets what was kept by commits before that time, of every run in `runs_dir`. */
+int gvm_undo_prune(const char *runs_dir, int64_t before_ns, struct gvm_err *err) GVM_MUST_CHECK;
 
 /* The run's record: run.json, written by the launcher before the sandbox starts and after it ends.
  */

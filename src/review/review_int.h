@@ -8,7 +8,8 @@
 #define REVIEW_MAX_PATH    (16u << 10)  /* bytes of one path; what is nested deeper is one change */
 #define REVIEW_MAX_CHANGES 500000u      /* changes of one run */
 #define REVIEW_MAX_MEMORY  (512u << 20) /* bytes of one list */
-#define REVIEW_MAX_NAME    256u         /* one name with its NUL (NAME_MAX) */
+#define REVIEW_MAX_FILE    (UINT64_C(64) << 30) /* a larger file is hashed for too long to land */
+#define REVIEW_MAX_NAME    256u                 /* one name with its NUL (NAME_MAX) */
 
 /* An open run. */
 struct review_run {
@@ -61,7 +62,12 @@ int review_uncover(const struct review_run *r, struct gvm_str path) GVM_MUST_CHE
 /* Removes folders of the upper layer, from `dir` upwards, that say nothing any more. */
 void review_prune(const struct review_run *r, struct gvm_str dir);
 
-/* ---- classify.c ---- */
+/* ---- rename.c ---- */
+
+/* A new file with the content of a deleted one becomes RENAMED; `from` of both names the other. */
+int review_find_renames(const struct review_run *run, struct gvm_changes *c) GVM_MUST_CHECK;
+
+/* ---- classify.c, content.c ---- */
 
 struct review_facts {
     const struct stat *now;  /* the upper layer's, NULL when deleted */
@@ -71,8 +77,15 @@ struct review_facts {
     bool origin;
     bool placeholders; /* settings whose values are the sandbox's stand-ins */
 };
-/* Sets class_, why and refusal from path, kind and the facts. */
-void review_classify(struct gvm_change *ch, const struct review_facts *f);
+#define REVIEW_HEAD 4096u /* bytes of a file that are looked at */
+/* Sets class_, why and refusal from path, kind, the facts and the owner's patterns (may be NULL).
+ */
+void review_classify(struct gvm_change *ch, const struct review_facts *f,
+                     const struct gvm_review_patterns *patterns);
+/* Why a content is obeyed or executed somewhere, NULL when nothing is seen. */
+const char *review_content_reason(struct gvm_str head);
+/* The content is not of the type that the name promises. */
+bool review_content_lies(struct gvm_str base_name, struct gvm_str head);
 
 /* ---- state.c: all that is kept of one name ---- */
 
@@ -109,6 +122,8 @@ int review_xattrs_keep_acl(struct gvm_arena *a, struct gvm_str user, struct gvm_
 /* ---- copy.c ---- */
 
 int review_copy(int from, int to) GVM_MUST_CHECK; /* holes stay holes */
+/* 1 = the same bytes, 0 = not. What cannot be read is not the same. */
+int review_same_bytes(int a, int b) GVM_MUST_CHECK;
 int review_hash_fd(int fd, char ret[65]) GVM_MUST_CHECK;
 int review_hash_text(struct gvm_str text, char ret[65]) GVM_MUST_CHECK;
 int review_hash_file(int dirfd, const char *name, char ret[65]) GVM_MUST_CHECK;
@@ -157,6 +172,8 @@ struct review_txn {
 int review_record_write(const struct review_txn *t) GVM_MUST_CHECK;
 /* Reads the record of the commit directory t->dir into t->arena. -ENODATA: torn or not whole. */
 int review_record_read(struct review_txn *t) GVM_MUST_CHECK;
+/* Only what stands in its first line, t->n included; t->ops stays as it is. */
+int review_record_head(struct review_txn *t) GVM_MUST_CHECK;
 /* "skipped": which operations did not happen after all. */
 int review_skipped_write(const struct review_txn *t) GVM_MUST_CHECK;
 int review_skipped_read(struct review_txn *t) GVM_MUST_CHECK; /* none is fine */

@@ -32,6 +32,7 @@ struct item {
 };
 struct scan {
     const struct review_run *run;
+    const struct gvm_review_patterns *patterns;
     struct gvm_arena *arena;
     struct todo *todo;
     struct item *items;
@@ -96,7 +97,7 @@ static int add(struct scan *s, struct gvm_change ch, const struct review_facts *
             .ctime_ns = f->host->st_ctim.tv_sec * INT64_C(1000000000) + f->host->st_ctim.tv_nsec};
         ch.conflict = review_is_conflict(s->run, ch.path, &host);
     }
-    review_classify(&ch, f);
+    review_classify(&ch, f, s->patterns);
     it->ch = ch;
     it->next = s->items;
     s->items = it;
@@ -157,22 +158,6 @@ static ssize_t read_block(int fd, char *p, size_t n)
     return (ssize_t)have;
 }
 
-/* 1 = the same bytes, 0 = not. What cannot be read is not the same. */
-static int same_bytes(int a, int b)
-{
-    enum { BLOCK = 64 << 10 };
-    GVM_AUTOFREE char *mem = malloc(2 * BLOCK);
-    if (!mem)
-        return -ENOMEM;
-    for (;;) {
-        ssize_t na = read_block(a, mem, BLOCK), nb = read_block(b, mem + BLOCK, BLOCK);
-        if (na < 0 || nb < 0 || na != nb || memcmp(mem, mem + BLOCK, (size_t)na) != 0)
-            return 0;
-        if (na == 0)
-            return 1;
-    }
-}
-
 /* user.* of both sides. What cannot be compared is not the same. */
 static bool same_attributes(struct scan *s, const struct pair *p)
 {
@@ -194,7 +179,7 @@ static int same_file(const struct pair *p)
     if (review_open_file(p->up_dir, p->name, &a, &st) < 0 ||
         review_open_file(p->host_dir, p->name, &b, &st) < 0)
         return 0;
-    return same_bytes(a, b);
+    return review_same_bytes(a, b);
 }
 
 static ssize_t read_link(int dir, const char *name, char dst[GVM_PATH_MAX])
@@ -211,13 +196,13 @@ static int same_link(const struct pair *p, const char *target)
     return read_link(p->host_dir, p->name, theirs) >= 0 && strcmp(theirs, target) == 0;
 }
 
-static struct gvm_str read_head(const struct pair *p, char mem[16])
+static struct gvm_str read_head(const struct pair *p, char mem[REVIEW_HEAD])
 {
     GVM_AUTOCLOSE int fd = -1;
     struct stat st;
     if (p->up.st_size == 0 || review_open_file(p->up_dir, p->name, &fd, &st) < 0)
         return (struct gvm_str){mem, 0};
-    ssize_t n = read_block(fd, mem, 16);
+    ssize_t n = read_block(fd, mem, REVIEW_HEAD);
     return (struct gvm_str){mem, n > 0 ? (size_t)n : 0};
 }
 
@@ -240,10 +225,11 @@ static bool holds_placeholders(const struct pair *p)
 /* Everything but a folder. */
 static int visit_leaf(struct scan *s, const struct pair *p)
 {
-    char target[GVM_PATH_MAX] = "", head[16];
+    char target[GVM_PATH_MAX], head[REVIEW_HEAD];
     struct review_facts f = {.now = &p->up,
                              .host = p->on_host ? &p->host : NULL,
                              .origin = review_has_origin(p->up_dir, p->name)};
+    target[0] = '\0';
     if (S_ISLNK(p->up.st_mode) && read_link(p->up_dir, p->name, target) < 0)
         return -errno;
     f.target = gvm_str(target);
@@ -393,9 +379,10 @@ static int finish(struct scan *s, struct gvm_changes *ret)
     return 0;
 }
 
-static int scan_run(const struct review_run *run, struct gvm_changes *ret, struct gvm_err *err)
+static int scan_run(const struct review_run *run, const struct gvm_review_patterns *patterns,
+                    struct gvm_changes *ret, struct gvm_err *err)
 {
-    struct scan s = {.run = run, .arena = gvm_arena_new(REVIEW_MAX_MEMORY)};
+    struct scan s = {.run = run, .patterns = patterns, .arena = gvm_arena_new(REVIEW_MAX_MEMORY)};
     if (!s.arena)
         return gvm_err_set(err, ENOMEM, "out of memory");
     int r = run->upper < 0 ? 0 : push(&s, (struct todo){.path = GVM_STR(""), .on_host = true});
@@ -409,6 +396,8 @@ static int scan_run(const struct review_run *run, struct gvm_changes *ret, struc
     if (r == 0)
         r = finish(&s, ret);
     if (r == 0)
+        r = review_find_renames(run, ret);
+    if (r == 0)
         return 0;
     gvm_arena_free(s.arena);
     if (r == -E2BIG)
@@ -417,7 +406,8 @@ static int scan_run(const struct review_run *run, struct gvm_changes *ret, struc
                        at.n < 200 ? (int)at.n : 200, at.p);
 }
 
-int gvm_changes_scan(const char *run_dir, struct gvm_changes *ret, struct gvm_err *err)
+int gvm_changes_scan(const char *run_dir, const struct gvm_review_patterns *patterns,
+                     struct gvm_changes *ret, struct gvm_err *err)
 {
     struct review_run run;
     int r = review_open(run_dir, &run, err);
@@ -430,7 +420,7 @@ int gvm_changes_scan(const char *run_dir, struct gvm_changes *ret, struct gvm_er
             r = review_recover(&run, err);
     }
     if (r == 0)
-        r = scan_run(&run, ret, err);
+        r = scan_run(&run, patterns, ret, err);
     review_close(&run);
     return r;
 }

@@ -74,8 +74,8 @@ static int land_delete(const struct review_txn *t, const struct review_op *op)
 {
     char leaf[REVIEW_MAX_NAME];
     GVM_AUTOCLOSE int dir = open_place(t, op, leaf);
-    if (dir == -ENOENT)
-        return 0; /* done already, by us or by the owner */
+    if (dir == -ENOENT || dir == -ENOTDIR || dir == -ELOOP)
+        return 0; /* gone already: by us, by the owner, or with the folder it was in */
     int r = dir < 0 ? dir : review_step("delete");
     if (r < 0)
         return r;
@@ -299,7 +299,7 @@ static int drop_landed(struct review_txn *t)
     for (size_t i = t->n; r == 0 && i-- > 0;) {
         const struct review_op *op = &t->ops[i];
         t->at = i;
-        if (op->skipped || op->change == SIZE_MAX || t->run->upper < 0)
+        if (op->skipped || op->change == SIZE_MAX || t->source >= 0 || t->run->upper < 0)
             continue;
         /* What stays is compared with what landed from now on. */
         r = op->keep ? keep_base(t, op) : review_drop(t->run, op->path);

@@ -198,6 +198,87 @@ tap.ok(got.returncode == 1 and "changed since" in got.stderr and read("shared.tx
 got = home.gvm("commit", "shared.txt", "--force")
 tap.eq((got.returncode, read("shared.txt")), (0, "agent\n"), "--force lands it", got.stderr)
 
+# ---- both sides changed: merged by lines ----
+
+put(home.workspace, "story.txt", "1\n2\n3\n4\n5\n")
+run_id, upper = new_run()
+put(upper, "story.txt", "1\n2\n3\n4\nagent\n")
+base = os.path.join(os.path.dirname(upper), "base")
+os.makedirs(base)
+with open(os.path.join(base, sha("story.txt")), "w") as f:
+    f.write("1\n2\n3\n4\n5\n")  # what the run's end keeps
+put(home.workspace, "story.txt", "owner\n2\n3\n4\n5\n")
+got = home.gvm("commit", "story.txt")
+tap.eq((got.returncode, read("story.txt")), (0, "owner\n2\n3\n4\nagent\n"), "lines of both sides are merged",
+       got.stderr)
+entry = home.events("--kind", "fs.commit")[-1]
+tap.ok(entry["paths"][0].get("merged") is True and entry["paths"][0]["after"] == sha(read("story.txt")),
+       "and the record says so, with the hash of what landed", entry)
+
+# ---- undo ----
+
+got = home.gvm("undo", run_id)
+tap.eq((got.returncode, read("story.txt")), (0, "owner\n2\n3\n4\n5\n"), "undo takes the merge back", got.stderr)
+entry = home.events("--kind", "fs.undo")[-1]
+tap.eq((entry["run"], entry["paths"][0]["path"], entry["paths"][0]["after"]),
+       (run_id, "story.txt", sha("owner\n2\n3\n4\n5\n")), "and is on record")
+got = home.gvm("undo", run_id)
+tap.ok(got.returncode == 1 and "nothing to undo" in got.stderr, "it is done once", got.stderr)
+put(home.workspace, "kept/old.txt", "old\n", 0o600)
+run_id, upper = new_run()
+put(upper, "one.py", "1\n")
+put(upper, "kept/old.txt", "new\n")
+put(upper, "made/deep/two.py", "2\n")
+home.gvm("commit", "one.py")
+home.gvm("commit", "--all", "--yes")
+tap.eq((read("one.py"), read("kept/old.txt"), read("made/deep/two.py")), ("1\n", "new\n", "2\n"), "two commits of a run")
+got = home.gvm("undo", run_id, "--dry-run", "--json")
+tap.eq(({j["path"]: j["undo"] for j in map(json.loads, got.stdout.splitlines())}, read("one.py")),
+       ({"kept/old.txt": "restored", "made": "removed", "made/deep": "removed", "made/deep/two.py": "removed"},
+        "1\n"), "--dry-run only tells")
+put(home.workspace, "made/deep/two.py", "mine now\n")
+got = home.gvm("undo", run_id)
+tap.ok(got.returncode == 1 and "content changed since" in got.stdout and "--force" in got.stderr,
+       "what changed since is left alone, and said", got.stdout + got.stderr)
+tap.eq((read("one.py"), read("kept/old.txt"), read("made/deep/two.py")), (None, "old\n", "mine now\n"),
+       "all the rest is as it was, over both commits")
+tap.eq(stat.S_IMODE(os.stat(os.path.join(home.workspace, "kept/old.txt")).st_mode), 0o600, "the mode too")
+tap.eq((home.gvm("undo", run_id, "made", "--force").returncode, read("made/deep/two.py")), (0, None), "--force takes it")
+tap.eq(os.path.exists(os.path.join(home.workspace, "made")), False, "folders made by the commit go with it")
+tap.eq((home.gvm("undo", run_id, "../x").returncode, home.gvm("undo", run_id, "nothere").returncode), (2, 1),
+       "undo of what was never there")
+
+# ---- the owner's patterns, and how long copies are kept ----
+
+home.write_config("[filesystem]\ndiscard = [\"junk\"]\nmanual = [\"*.md\"]\nauto = [\"gen/*\"]\nundo_keep = \"1s\"\n")
+run_id, upper = new_run()
+put(upper, "junk/a.py", "x")
+put(upper, "note.md", "x")
+put(upper, "gen/a.py", "x")
+put(upper, "gen/b.sh", "#!/bin/sh\n")
+tap.eq({p: c["class"] for p, c in waiting(run_id).items()},
+       {"junk/a.py": "discard", "note.md": "manual", "gen/a.py": "auto", "gen/b.sh": "runs-on-host"},
+       "patterns choose classes, but none makes a program land by itself")
+home.gvm("commit", "gen/a.py")
+time.sleep(1.1)
+home.gvm("commit", "note.md")
+tap.eq(home.gvm("undo", run_id).returncode, 0, "the newest can be taken back")
+tap.eq((read("note.md"), read("gen/a.py")), (None, "x"), "what is older than undo_keep cannot")
+home.gvm("discard", "--all", "--yes")
+home.write_config("[policy]\ndefault = { type = \"Deny\" }\n")
+
+# ---- a rename ----
+
+put(home.workspace, "was.c", "int moved;\n")
+run_id, upper = new_run()
+put(upper, "lib/now.c", "int moved;\n")
+whiteout(upper, "was.c")
+changes = waiting(run_id)
+tap.eq((changes["lib/now.c"]["change"], changes["lib/now.c"]["from"], changes["was.c"]["renamed_to"]),
+       ("renamed", "was.c", "lib/now.c"), "a rename is told as one")
+tap.eq((home.gvm("commit", "lib/now.c").returncode, read("lib/now.c"), read("was.c")), (0, "int moved;\n", None),
+       "and lands as one")
+
 # ---- discarding, and runs that still live ----
 
 run_id, upper = new_run()

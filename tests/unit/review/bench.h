@@ -164,7 +164,7 @@ static inline struct gvm_changes scan(const struct bench *b)
 {
     struct gvm_changes c = {0};
     struct gvm_err err = {0};
-    if (gvm_changes_scan(b->run, &c, &err) < 0)
+    if (gvm_changes_scan(b->run, NULL, &c, &err) < 0)
         fail_msg("scan: %s", err.text);
     return c;
 }

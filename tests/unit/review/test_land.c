@@ -413,7 +413,7 @@ static bool commit_until(const struct bench *b, int n)
         struct gvm_changes c = {0};
         struct gvm_err err = {0};
         size_t done = 0;
-        if (gvm_changes_scan(b->run, &c, &err) < 0)
+        if (gvm_changes_scan(b->run, NULL, &c, &err) < 0)
             _exit(1);
         steps_left = n;
         review_step_hook = count_down;

@@ -29,7 +29,7 @@ static void kinds(void **state)
     put_whiteout(&b, "never-was");
     put_opaque(&b, "over", "y");
     put(b.upper, "over/kept", "other", 0644);
-    put(b.upper, "file-to-dir/inside", "x", 0644);
+    put(b.upper, "file-to-dir/inside", "y", 0644);
     put(b.upper, "dir-to-file", "x", 0644);
     struct gvm_changes c = scan(&b);
     assert_null(find(&c, "same.txt"));
@@ -279,8 +279,14 @@ static const struct row rows[] = {
     {"notes.txt", 0644, "x", A},
     {"README.md", 0644, "x", A},
     {"data/table.csv", 0644, "1,2\n", A},
-    {"picture.PNG", 0644, "x", A},
-    {"report.pdf", 0644, "%PDF", A},
+    {"picture.PNG", 0644, "\x89PNG\r\n\x1a\n", A},
+    {"picture-not.png", 0644, "<svg onload=x>", M},
+    {"fake.jpg", 0644, "#!/bin/sh", R},
+    {"notes.cfg", 0644, "[core]\n\tfsmonitor = x\n", R},
+    {"more.txt", 0644, "; c\n\n[Include]\npath = /x\n", R},
+    {"app.ini", 0644, "[server]\nport = 1\n", M},
+    {"readme-ini.md", 0644, "text [core] first\n[core]\n", A},
+    {"report.pdf", 0644, "%PDF-1.7\n", A},
     {"out.log", 0644, "x", A},
     {"data.json", 0644, "{}", M},
     {"page.html", 0644, "x", M},
@@ -357,6 +363,122 @@ static void origin_is_never_auto(void **state)
 }
 
 /* A layer the kernel made: an overlay in a user namespace, as the sandbox mounts it. */
+/* The owner's own patterns, in their order, and what they cannot do. */
+static void patterns(void **state)
+{
+    (void)state;
+    static const struct gvm_str discards[] = {{"build-out", 9}, {"*.tmp", 5}};
+    static const struct gvm_str manuals[] = {{"docs/*.md", 9}};
+    static const struct gvm_str autos[] = {{"src", 3}, {"*.tmp", 5}, {"docs/**", 7}};
+    const struct gvm_review_patterns own = {.discard = discards,
+                                            .ndiscard = 2,
+                                            .manual = manuals,
+                                            .nmanual = 1,
+                                            .autos = autos,
+                                            .nautos = 3};
+    struct bench b;
+    struct gvm_err err = {0};
+    struct gvm_changes c = {0};
+    bench_init(&b);
+    put(b.host, "src/old.c", "x", 0644);
+    start_run(&b);
+    put(b.upper, "src/a/b.c", "int x;\n", 0644);
+    put(b.upper, "src/old.c", "changed", 0644);
+    put(b.upper, "src/run", "#!/bin/sh\n", 0644);
+    put(b.upper, "src/Makefile", "all:\n", 0644);
+    put(b.upper, "src/.env", "A=1\n", 0644);
+    put(b.upper, "x/y.tmp", "x", 0644);
+    put(b.upper, "build-out/tool", "#!/bin/sh\n", 0755);
+    put(b.upper, "docs/a.md", "x", 0644);
+    put(b.upper, "docs/a.rst", "x", 0644);
+    assert_int_equal(gvm_changes_scan(b.run, &own, &c, &err), 0);
+    want(&c, "src/a/b.c", GVM_CHANGE_CREATED, A);
+    want(&c, "src/old.c", GVM_CHANGE_MODIFIED, M);
+    want(&c, "src/run", GVM_CHANGE_CREATED, R);
+    want(&c, "src/Makefile", GVM_CHANGE_CREATED, R);
+    want(&c, "src/.env", GVM_CHANGE_CREATED, M);
+    want(&c, "x/y.tmp", GVM_CHANGE_CREATED, D);
+    want(&c, "build-out/tool", GVM_CHANGE_CREATED, D);
+    want(&c, "docs/a.md", GVM_CHANGE_CREATED, M);
+    want(&c, "docs/a.rst", GVM_CHANGE_CREATED, A);
+    gvm_changes_done(&c);
+    bench_done(&b);
+}
+
+static void renames(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b);
+    put(b.host, "one.c", "the same\n", 0644);
+    put(b.host, "two.c", "the same\n", 0644);
+    put(b.host, "other.c", "the sane\n", 0644);
+    put(b.host, "empty", "", 0644);
+    start_run(&b);
+    put_whiteout(&b, "one.c");
+    put_whiteout(&b, "two.c");
+    put_whiteout(&b, "other.c");
+    put_whiteout(&b, "empty");
+    put(b.upper, "moved/one.c", "the same\n", 0644);
+    put(b.upper, "new-empty", "", 0644);
+    struct gvm_changes c = scan(&b);
+    want(&c, "moved/one.c", GVM_CHANGE_RENAMED, M);
+    want(&c, "new-empty", GVM_CHANGE_CREATED, M);
+    size_t named = 0;
+    for (size_t i = 0; i < c.n; i++)
+        named += c.list[i].kind == GVM_CHANGE_DELETED && c.list[i].from.n;
+    assert_int_equal(named, 1); /* each deleted file is used once */
+    assert_null(get_change(&c, "other.c")->from.p);
+    gvm_changes_done(&c);
+    bench_done(&b);
+}
+
+/* An attribute alone is a change; what the overlay keeps for itself is none. */
+static void attributes(void **state)
+{
+    (void)state;
+    struct bench b;
+    char path[4096];
+    bench_init(&b);
+    put(b.host, "a", "same", 0644);
+    put(b.host, "b", "same", 0644);
+    put_dir(b.host, "d", 0755);
+    start_run(&b);
+    put(b.upper, "a", "same", 0644);
+    put(b.upper, "b", "same", 0644);
+    put_dir(b.upper, "d", 0755);
+    must(setxattr(at(path, b.upper, "a"), "user.x", "1", 1, 0) == 0);
+    must(setxattr(at(path, b.upper, "b"), "user.overlay.origin", "", 0, 0) == 0);
+    must(setxattr(at(path, b.upper, "d"), "user.y", "2", 1, 0) == 0);
+    struct gvm_changes c = scan(&b);
+    assert_int_equal(c.n, 2);
+    want(&c, "a", GVM_CHANGE_ATTRIBUTES, M);
+    want(&c, "d", GVM_CHANGE_ATTRIBUTES, M);
+    gvm_changes_done(&c);
+    bench_done(&b);
+}
+
+/* Sizes that are mostly holes cost nothing to look at, and cannot be used to hold the owner up. */
+static void huge_and_sparse(void **state)
+{
+    (void)state;
+    struct bench b;
+    char path[4096];
+    bench_init(&b);
+    put(b.host, "disk.img", "x", 0644);
+    must(truncate(at(path, b.host, "disk.img"), (off_t)8 << 30) == 0);
+    start_run(&b);
+    put(b.upper, "disk.img", "x", 0644);
+    must(truncate(at(path, b.upper, "disk.img"), (off_t)8 << 30) == 0);
+    put(b.upper, "huge", "x", 0644);
+    must(truncate(at(path, b.upper, "huge"), (off_t)1 << 42) == 0);
+    struct gvm_changes c = scan(&b);
+    assert_null(find(&c, "disk.img"));
+    assert_non_null(get_change(&c, "huge")->refusal);
+    gvm_changes_done(&c);
+    bench_done(&b);
+}
+
 static void kernel_layer(void **state)
 {
     (void)state;
@@ -401,7 +523,9 @@ static void kernel_layer(void **state)
     want(&c, "e", GVM_CHANGE_DELETED, M);
     want(&c, "e/x", GVM_CHANGE_DELETED, M);
     want(&c, "mv.txt", GVM_CHANGE_DELETED, M);
-    want(&c, "mv2.txt", GVM_CHANGE_CREATED, M);
+    want(&c, "mv2.txt", GVM_CHANGE_RENAMED, M);
+    assert_true(gvm_str_eqz(get_change(&c, "mv2.txt")->from, "mv.txt"));
+    assert_true(gvm_str_eqz(get_change(&c, "mv.txt")->from, "mv2.txt"));
     want(&c, "new.txt", GVM_CHANGE_CREATED, A);
     want(&c, "keep", GVM_CHANGE_MODE, M);
     assert_null(find(&c, "touched"));
@@ -461,6 +585,10 @@ int main(void)
         cmocka_unit_test(classes),
         cmocka_unit_test(special_files),
         cmocka_unit_test(origin_is_never_auto),
+        cmocka_unit_test(patterns),
+        cmocka_unit_test(renames),
+        cmocka_unit_test(attributes),
+        cmocka_unit_test(huge_and_sparse),
         cmocka_unit_test(kernel_layer),
         cmocka_unit_test(record),
     };
