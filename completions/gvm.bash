@@ -2,7 +2,7 @@
 # /usr/share/bash-completion/completions/gvm
 # shellcheck shell=bash
 
-_gvm_verbs="run watch suggest check explain trust reload approve diff commit discard undo runs events audit status stop preflight version help"
+_gvm_verbs="run watch suggest check explain trust reload approve diff commit discard undo runs logs events stats audit status stop preflight version help"
 
 _gvm_options() {
     case $1 in
@@ -19,7 +19,9 @@ _gvm_options() {
     discard) echo "--all --help --yes" ;;
     undo) echo "--dry-run --force --help --json --last" ;;
     runs) echo "--help --json" ;;
-    events) echo "--agent --decision --dir --follow --help --host --json --kind --last --run --since" ;;
+    logs) echo "--dir --follow --help --json" ;;
+    events) echo "--agent --decision --dir --follow --help --host --json --kind --last --run --since --until" ;;
+    stats) echo "--agent --decision --dir --help --host --json --run --since --until" ;;
     audit) echo "--bundle --dir --entry --help --json --key --origin --out --redact --run --since --where" ;;
     status) echo "--help --json" ;;
     stop) echo "--force --help" ;;
@@ -82,7 +84,10 @@ _gvm() {
     audit)
         [ "$COMP_CWORD" -eq 2 ] && _gvm_words "verify prove extends verify-proof checkpoint key keygen" "$word"
         ;;
-    diff | commit | discard | undo)
+    events)
+        [ "$COMP_CWORD" -eq 2 ] && _gvm_words "trace" "$word"
+        ;;
+    diff | commit | discard | undo | logs)
         [ "$COMP_CWORD" -eq 2 ] && _gvm_words "$(_gvm_runs)" "$word"
         ;;
     esac

@@ -71,8 +71,13 @@ int cli_find_run(const char *name_or_null, char ret_id[GVM_MAX_RUN_ID + 1],
 /* Every run's id in state/runs, oldest first, from `a`. */
 int cli_list_runs(struct gvm_arena *a, char ***ret_ids, size_t *ret_n,
                   struct gvm_err *err) GVM_MUST_CHECK;
-/* Prints one ledger entry for people (one line), colours when asked. Used by watch and events. */
-void cli_print_event(FILE *f, uint64_t index, const struct gvm_json *entry, bool color);
+/* Prints one ledger entry for people (one line). Used by everything that shows the record. */
+enum {
+    CLI_EVENT_COLOR = 1, /* colours */
+    CLI_EVENT_AGENT = 2, /* with whose it is */
+    CLI_EVENT_BARE = 4,  /* without its number and time */
+};
+void cli_print_event(FILE *f, uint64_t index, const struct gvm_json *entry, unsigned style);
 
 /* Which configuration holds: `explicit_path`, else the workspace's gvm.toml if it is there and
  * trusted, else the user's own if it exists, else none (*ret_any false: the built-in default).

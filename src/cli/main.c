@@ -31,7 +31,9 @@ static const struct cli_verb verbs[] = {
     ROW(discard, "throw changes of a run away"),
     ROW(undo, "make files as they were before a run's changes landed"),
     ROW(runs, "list runs and what waits in them"),
+    ROW(logs, "the story of one run"),
     ROW(events, "what was recorded"),
+    ROW(stats, "what was recorded, added up"),
     ROW(audit, "verify the record, prove an entry, keys"),
     ROW(status, "what the daemon is doing"),
     ROW(stop, "end the daemon"),
@@ -83,7 +85,9 @@ static int unknown_verb(const char *name)
     size_t nearest = 3; /* more than two edits away is another word */
     for (size_t i = 0; i < NVERBS; i++) {
         size_t d = distance(name, verbs[i].name);
-        if (d < nearest && d < strlen(verbs[i].name))
+        bool closer =
+            d < nearest || (best && d == nearest && strlen(name) == strlen(verbs[i].name));
+        if (closer && d < strlen(verbs[i].name))
             nearest = d, best = &verbs[i];
     }
     fputs("gvm: there is no verb '", stderr);

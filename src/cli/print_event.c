@@ -4,11 +4,11 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define RED "\033[31m"
-#define GREEN "\033[32m"
+#define RED    "\033[31m"
+#define GREEN  "\033[32m"
 #define YELLOW "\033[33m"
-#define DIM "\033[2m"
-#define PLAIN "\033[0m"
+#define DIM    "\033[2m"
+#define PLAIN  "\033[0m"
 
 struct printer {
     FILE *f;
@@ -74,7 +74,8 @@ static void put_why(const struct printer *p)
     if (gvm_json_bool(p->e, "watch", false)) {
         paint(p, DIM);
         fputs(gvm_str_eqz(text(p->e, "enforced"), "Deny") ? "  (watching; stopped all the same)"
-                                                           : "  (watching; let through)", p->f);
+                                                          : "  (watching; let through)",
+              p->f);
         paint(p, PLAIN);
     }
 }
@@ -173,11 +174,24 @@ static void print_run_end(const struct printer *p)
     put(p, " with ", "exit", "");
     put(p, "; ", "requests", " requests");
     put(p, ", ", "denied", " denied");
+    put(p, ", out ", "bytes_out", " B");
+    put(p, ", in ", "bytes_in", " B");
+}
+
+static void print_tcp_close(const struct printer *p)
+{
+    put(p, "", "id", " ");
+    fprintf(p->f, " out %" PRId64 " B, in %" PRId64 " B, %" PRId64 " ms",
+            gvm_json_int(p->e, "bytes_out", 0), gvm_json_int(p->e, "bytes_in", 0),
+            gvm_json_int(p->e, "ms", 0));
+    put_dim(p, "  ", "upstream", "");
+    put(p, "  error: ", "error", "");
 }
 
 static bool common(struct gvm_str key)
 {
-    static const char *const names[] = {"v", "t", "kind", "run", "agent", "policy", "private", "salt"};
+    static const char *const names[] = {"v",     "t",      "kind",    "run",
+                                        "agent", "policy", "private", "salt"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (gvm_str_eqz(key, names[i]))
             return true;
@@ -207,26 +221,43 @@ static const struct {
     {"http.refused", print_refused},   {"dns.refused", print_refused},
     {"dns.query", print_dns},          {"tcp.open", print_tcp_open},
     {"approval", print_approval},      {"run.start", print_run_start},
-    {"run.end", print_run_end},
+    {"run.end", print_run_end},        {"tcp.close", print_tcp_close},
 };
 
-void cli_print_event(FILE *f, uint64_t index, const struct gvm_json *entry, bool color)
+/* Pads what was just written, `n` bytes, to a column; one space at least. */
+static void pad(FILE *f, size_t n, size_t width)
 {
-    struct printer p = {f, entry, color};
-    struct gvm_str t = text(entry, "t"), kind = text(entry, "kind");
-    paint(&p, DIM);
-    fprintf(f, "%6" PRIu64 "  ", index);
+    do
+        fputc(' ', f);
+    while (++n < width);
+}
+
+static void put_place(const struct printer *p, uint64_t index)
+{
+    struct gvm_str t = text(p->e, "t");
+    paint(p, DIM);
+    fprintf(p->f, "%6" PRIu64 "  ", index);
     if (t.n >= 19) { /* 2026-11-23T23:13:00: month, day and time */
-        cli_print_safe(f, (struct gvm_str){t.p + 5, 5});
-        fputc(' ', f);
-        cli_print_safe(f, (struct gvm_str){t.p + 11, 8});
+        cli_print_safe(p->f, (struct gvm_str){t.p + 5, 5});
+        fputc(' ', p->f);
+        cli_print_safe(p->f, (struct gvm_str){t.p + 11, 8});
     }
-    paint(&p, PLAIN);
-    fputs("  ", f);
+    paint(p, PLAIN);
+    fputs("  ", p->f);
+}
+
+void cli_print_event(FILE *f, uint64_t index, const struct gvm_json *entry, unsigned style)
+{
+    struct printer p = {f, entry, style & CLI_EVENT_COLOR};
+    struct gvm_str kind = text(entry, "kind"), agent = text(entry, "agent");
+    if (!(style & CLI_EVENT_BARE))
+        put_place(&p, index);
+    if (style & CLI_EVENT_AGENT) {
+        cli_print_safe(f, agent.n ? agent : GVM_STR("-"));
+        pad(f, agent.n ? agent.n : 1, 11);
+    }
     cli_print_safe(f, kind);
-    for (size_t n = kind.n; n < 14; n++)
-        fputc(' ', f);
-    fputc(' ', f);
+    pad(f, kind.n, 15);
     void (*print)(const struct printer *) = print_members;
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
         if (gvm_str_eqz(kind, kinds[i].kind))

@@ -148,7 +148,7 @@ static void show(const struct run *r, uint64_t index, const struct gvm_json *e)
     FILE *f = open_memstream(&text, &n);
     if (!f)
         return;
-    cli_print_event(f, index, e, cli_color(2));
+    cli_print_event(f, index, e, cli_color(2) ? CLI_EVENT_COLOR : 0);
     if (fclose(f) == 0)
         write_lines(r, text, n);
     free(text);
