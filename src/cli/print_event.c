@@ -176,6 +176,17 @@ static void print_run_end(const struct printer *p)
     put(p, ", ", "denied", " denied");
     put(p, ", out ", "bytes_out", " B");
     put(p, ", in ", "bytes_in", " B");
+    paint(p, RED);
+    put(p, "; ALERT: ", "unreconciled", "");
+    paint(p, PLAIN);
+}
+
+static void print_alert(const struct printer *p)
+{
+    paint(p, RED);
+    put(p, "ALERT ", "what", ": ");
+    paint(p, PLAIN);
+    put(p, "", "why", "");
 }
 
 static void print_tcp_close(const struct printer *p)
@@ -222,6 +233,7 @@ static const struct {
     {"dns.query", print_dns},          {"tcp.open", print_tcp_open},
     {"approval", print_approval},      {"run.start", print_run_start},
     {"run.end", print_run_end},        {"tcp.close", print_tcp_close},
+    {"run.alert", print_alert},
 };
 
 /* Pads what was just written, `n` bytes, to a column; one space at least. */

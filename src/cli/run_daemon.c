@@ -199,6 +199,39 @@ int run_note(struct run *r, const struct gvm_buf *json, struct gvm_err *err)
     return x;
 }
 
+/* What the kernel counted; null, and a word, when that cannot be read. */
+static void put_kernel(const struct run *r, struct gvm_jw *w)
+{
+    struct gvm_sandbox_counts n;
+    struct gvm_err err = {0};
+    gvm_jw_key(w, "kernel");
+    if (!r->sandbox || gvm_sandbox_count(r->sandbox, &n, &err) < 0) {
+        if (err.code)
+            cli_say("%s", err.text);
+        gvm_jw_null(w);
+        return;
+    }
+    gvm_jw_object(w);
+    gvm_jw_kint(w, "tcp", (int64_t)n.tcp);
+    gvm_jw_kint(w, "dns_tcp", (int64_t)n.dns_tcp);
+    gvm_jw_kint(w, "dns_udp", (int64_t)n.dns_udp);
+    gvm_jw_kint(w, "refused", (int64_t)n.refused);
+    gvm_jw_object_end(w);
+}
+
+/* Whether everything was recorded: a person must hear of it when not. */
+static void tell_alert(const struct gvm_msg *m)
+{
+    struct gvm_arena *a = gvm_arena_new(1u << 18);
+    struct gvm_json *v = NULL;
+    if (a && m->type == GVM_MSG_RUN_DONE && gvm_json_parse(a, gvm_msg_str(m), &v, NULL) == 0) {
+        const char *alert = gvm_json_text(v, "alert", NULL);
+        if (alert)
+            cli_say("ALERT: %s", alert);
+    }
+    gvm_arena_free(a);
+}
+
 int run_finish(struct run *r, const char *changes, void (*meanwhile)(struct run *),
                struct gvm_err *err)
 {
@@ -211,6 +244,7 @@ int run_finish(struct run *r, const char *changes, void (*meanwhile)(struct run 
     gvm_jw_kint(&w, "signal", r->exit_code > 128 ? r->exit_code - 128 : 0);
     gvm_jw_key(&w, "changes");
     gvm_jw_raw(&w, gvm_str(changes));
+    put_kernel(r, &w);
     gvm_jw_object_end(&w);
     int x = r->chan ? gvm_chan_send(r->chan, GVM_MSG_RUN_FINISH, FINISH_ID, gvm_buf_data(&out),
                                     out.len, NULL, 0)
@@ -224,6 +258,7 @@ int run_finish(struct run *r, const char *changes, void (*meanwhile)(struct run 
         return gvm_err_wrap(err, x, "the end of the run could not be recorded");
     if (m.type == GVM_MSG_FAILED)
         x = take_failure(&m, err);
+    tell_alert(&m);
     gvm_msg_done(&m);
     r->registered = false;
     return x;

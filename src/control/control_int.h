@@ -59,7 +59,9 @@ struct control_run {
     char hash[65];
     const char *config, *pem, *log_key;
     int64_t exit_code, signal;
-    struct gvm_str changes, stats; /* JSON objects, compact; empty = none */
+    struct gvm_str changes, stats, kernel; /* JSON objects, compact; empty = none */
+    bool recounted;                        /* a proxy died: its successor's counts begin at 0 */
+    const char *alert;                     /* what does not add up at the end; NULL: nothing */
     char since[GVM_TIME_TEXT];
     int fds[CONTROL_LISTENERS];
 };
@@ -141,6 +143,13 @@ void control_put_in_use(const struct control *c, struct gvm_jw *w);
 /* After a reload: what the policies are now. */
 void control_run_policies(struct control *c, const struct gvm_json *list);
 void control_run_free(struct control_run *r);
+
+/* ---- end.c: what is recorded of the end of a run, and said to its launcher ---- */
+/* Compares who counted; sets r->alert. */
+void control_end_reconcile(struct control_run *r);
+void control_end_alert(struct control *c, const struct control_run *r);
+void control_end_entry(const struct control_run *r, struct gvm_buf *out);
+void control_end_reply(struct control *c, const struct control_run *r);
 
 /* ---- register.c: reading a registration ---- */
 int control_run_read(const struct gvm_json *msg, struct control_run *r,

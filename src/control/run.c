@@ -349,12 +349,6 @@ static void append_start(struct control *c, struct control_run *r)
 
 /* ---- the end ---- */
 
-static void reply_done(struct control *c, struct control_run *r)
-{
-    struct gvm_str stats = r->stats.n ? r->stats : GVM_STR("{}");
-    control_reply(c, r->client, r->client_id, GVM_MSG_RUN_DONE, stats.p, stats.n);
-}
-
 static void end_done(struct control *c, struct control_call *call, const struct gvm_msg *m,
                      const struct gvm_err *err)
 {
@@ -362,55 +356,22 @@ static void end_done(struct control *c, struct control_call *call, const struct 
     if (!r || later(m, err))
         return;
     if (m)
-        reply_done(c, r);
+        control_end_reply(c, r);
     else
         control_refuse_err(c, r->client, r->client_id, err);
     tell(c, r, GVM_ROLE_KEYS, GVM_MSG_CA_DROP, ignore);
     take_out(c, r);
 }
 
-static void put_stats(struct gvm_jw *w, const struct control_run *r)
-{
-    static const char *const members[] = {"connections", "requests", "denied", "bytes_out",
-                                          "bytes_in"};
-    struct gvm_arena *a = gvm_arena_new(65536);
-    struct gvm_json *v = NULL;
-    if (a && r->stats.n && gvm_json_parse(a, r->stats, &v, NULL) < 0)
-        v = NULL;
-    for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
-        int64_t n = gvm_json_int(v, members[i], -1);
-        gvm_jw_key(w, members[i]);
-        if (n >= 0)
-            gvm_jw_int(w, n);
-        else
-            gvm_jw_null(w); /* the proxy that knew has died */
-    }
-    gvm_arena_free(a);
-}
-
 static void append_end(struct control *c, struct control_run *r)
 {
     struct gvm_buf out;
-    struct gvm_jw w;
     r->stage = RUN_RECORDING;
+    control_end_reconcile(r);
+    if (r->alert)
+        control_end_alert(c, r);
     gvm_buf_init(&out, GVM_MAX_ENTRY);
-    gvm_entry_begin(&w, &out, "run.end", r->id, r->agent);
-    if (r->lost)
-        gvm_jw_kstrz(&w, "exit", NULL);
-    else
-        gvm_jw_kint(&w, "exit", r->exit_code);
-    if (r->signal)
-        gvm_jw_kint(&w, "signal", r->signal);
-    gvm_jw_kbool(&w, "lost", r->lost);
-    put_stats(&w, r);
-    gvm_entry_private(&w);
-    gvm_jw_key(&w, "changes");
-    if (r->changes.n && r->changes.n < GVM_MAX_ENTRY / 2)
-        gvm_jw_raw(&w, r->changes);
-    else
-        gvm_jw_null(&w);
-    if (gvm_entry_end(&w) < 0)
-        out.failed = true;
+    control_end_entry(r, &out);
     control_append(c, &out, call_for(r, end_done));
     gvm_buf_done(&out);
 }
@@ -521,6 +482,9 @@ void control_run_finish(struct control *c, struct control_client *cl, const stru
     const struct gvm_json *changes = gvm_json_get(msg, "changes");
     if (changes && changes->type == GVM_JSON_OBJECT)
         r->changes = control_compact(r->arena, changes);
+    const struct gvm_json *kernel = gvm_json_get(msg, "kernel");
+    if (kernel && kernel->type == GVM_JSON_OBJECT)
+        r->kernel = control_compact(r->arena, kernel);
     r->client_id = m->id;
     gvm_arena_free(a);
     end_run(c, r);
@@ -542,14 +506,16 @@ void control_run_client_gone(struct control *c, uint64_t client)
 static void back(struct control *c, struct control_run *r, enum gvm_role role)
 {
     bool lives = r->stage >= RUN_ADDING && r->stage <= RUN_LIVE;
-    if (role == GVM_ROLE_KEYS && (r->stage == RUN_PREPARING || lives))
+    if (role == GVM_ROLE_KEYS && (r->stage == RUN_PREPARING || lives)) {
         ask_ca(c, r);
-    else if (role == GVM_ROLE_PROXY && lives)
+    } else if (role == GVM_ROLE_PROXY && lives) {
+        r->recounted |= r->stage == RUN_LIVE;
         add_to_proxy(c, r);
-    else if (role == GVM_ROLE_LEDGER && r->stage == RUN_STARTING)
+    } else if (role == GVM_ROLE_LEDGER && r->stage == RUN_STARTING) {
         append_start(c, r);
-    else if (role == GVM_ROLE_LEDGER && r->stage == RUN_RECORDING)
+    } else if (role == GVM_ROLE_LEDGER && r->stage == RUN_RECORDING) {
         append_end(c, r);
+    }
 }
 
 void control_run_peer_back(struct control *c, enum gvm_role role)

@@ -98,7 +98,7 @@ enum gvm_msg_type {
      * DNS TCP v6 (all bound inside the sandbox). Answer OK | FAILED. Same run again: replaced. */
     GVM_MSG_RUN_ADD,
     /* control -> proxy: JSON {"run"}; close its listeners and connections, record what is open;
-     * answer RUN_STATS JSON {"connections","requests","denied","bytes_out","bytes_in"} after the
+     * answer RUN_STATS JSON {"connections","dns_connections","requests","denied","bytes_out","bytes_in"} after the
      * last outcome of the run is durable */
     GVM_MSG_RUN_END,
     GVM_MSG_RUN_STATS,
@@ -119,8 +119,9 @@ enum gvm_msg_type {
      * FAILED. The run lives until RUN_FINISH or until this connection closes. */
     GVM_MSG_RUN_REGISTER,
     GVM_MSG_RUN_READY,
-    /* client -> control: JSON {"exit":N,"signal":N,"changes":{...}}; answer RUN_DONE JSON (stats)
-     */
+    /* client -> control: JSON {"exit":N,"signal":N,"changes":{...},"kernel":{"tcp","dns_tcp",
+     * "dns_udp","refused"} or null: what the packet rules counted}; answer RUN_DONE JSON: the
+     * counts of proxy and kernel, and "alert": TEXT or null */
     GVM_MSG_RUN_FINISH,
     GVM_MSG_RUN_DONE,
     /* client -> control: JSON one ledger event

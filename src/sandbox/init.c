@@ -2,7 +2,7 @@
  *
  *   launcher                              init
  *      clone3  ------------------------->   identity, network, listeners
- *      <------------------- LISTENERS (6 descriptors)
+ *      <------------------- LISTENERS (6 descriptors, and one to read counters by)
  *      registers the run with gvmd          mounts, trust store of the host
  *      PRIVATE (what to hide in /etc) --->
  *      START (CA certificate) ---------->   /etc, root sealed, privileges dropped, agent forked
@@ -196,6 +196,20 @@ static int open_signals(void)
     return signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* From here on the network is the launcher's to hold. */
+static void hand_over(struct sandbox_init *in)
+{
+    int fds[GVM_SANDBOX_LISTENERS + 1];
+    memcpy(fds, in->listeners, sizeof(in->listeners));
+    fds[GVM_SANDBOX_LISTENERS] = in->counts;
+    if (sandbox_send(in->ctl, SANDBOX_NOTE_LISTENERS, 0, NULL, 0, fds, GVM_SANDBOX_LISTENERS + 1) <
+        0)
+        _exit(137);
+    for (int i = 0; i < GVM_SANDBOX_LISTENERS; i++)
+        gvm_close(&in->listeners[i]);
+    gvm_close(&in->counts);
+}
+
 _Noreturn void sandbox_init_main(const struct gvm_sandbox_plan *plan, struct gvm_arena *arena,
                                  int ctl, uid_t uid, gid_t gid)
 {
@@ -205,6 +219,7 @@ _Noreturn void sandbox_init_main(const struct gvm_sandbox_plan *plan, struct gvm
                               .uid = uid,
                               .gid = gid,
                               .pty = -1,
+                              .counts = -1,
                               .layers = -1,
                               .etc.fd = -1};
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ||
@@ -214,11 +229,7 @@ _Noreturn void sandbox_init_main(const struct gvm_sandbox_plan *plan, struct gvm
     int signal_fd = open_signals();
     in.umask = umask(0); /* every mode below is meant as written */
     RUN_STEPS(&in, before_listeners);
-    if (sandbox_send(in.ctl, SANDBOX_NOTE_LISTENERS, 0, NULL, 0, in.listeners,
-                     GVM_SANDBOX_LISTENERS) < 0)
-        _exit(137);
-    for (int i = 0; i < GVM_SANDBOX_LISTENERS; i++)
-        gvm_close(&in.listeners[i]);
+    hand_over(&in);
     RUN_STEPS(&in, before_ca);
     in.private_etc = await_text(&in, SANDBOX_NOTE_PRIVATE, SANDBOX_MAX_PRIVATE);
     RUN_STEPS(&in, after_help);

@@ -2,15 +2,25 @@
  *
  * table inet gvm
  *   chain redirect { type nat hook output priority -100; policy accept; }
- *     udp dport 53                 redirect to :61053     also on loopback: rewriting resolv.conf
- * gains nothing tcp dport 53                 redirect to :61053 ip daddr 127.0.0.0/8         accept
- * the agent's own servers ip6 daddr ::1                accept meta l4proto tcp             redirect
- * to :61080 chain guard { type filter hook output priority 0; policy drop; } ct state established
- * accept                 answers of our listeners and of the agent's servers icmp type 3 / icmpv6
- * type 1  accept                 the refusals of the last rule on their way back ip daddr
- * 127.0.0.0/8         accept                 what was redirected above has this address by now ip6
- * daddr ::1                accept reject with icmpx admin-prohibited                  at once, so
- * that QUIC falls back to TCP
+ *     udp dport 53                     counter, redirect to :61053
+ *     tcp dport 53                     counter, redirect to :61053   on loopback too: rewriting
+ *                                                                    resolv.conf gains nothing
+ *     ip daddr 127.0.0.1 tcp dport 61080     counter   who comes to our listeners by their own
+ *     ip6 daddr ::1      tcp dport 61080     counter   address is served, and counted, like the
+ *     ip daddr 127.0.0.1 tcp dport 61053     counter   others
+ *     ip6 daddr ::1      tcp dport 61053     counter
+ *     ip daddr 127.0.0.0/8             accept                        the agent's own servers
+ *     ip6 daddr ::1                    accept
+ *     meta l4proto tcp                 counter, redirect to :61080
+ *   chain guard { type filter hook output priority 0; policy drop; }
+ *     ct state established             accept     answers of our listeners and of the agent's
+ * servers icmp type 3 / icmpv6 type 1      accept     the refusals of the last rule on their way
+ * back ip daddr 127.0.0.0/8             accept     what was redirected above has this address by
+ * now ip6 daddr ::1                    accept counter, reject with icmpx admin-prohibited   at
+ * once, so that QUIC falls back to TCP
+ *
+ * A nat chain sees the first packet of each connection and no other: its counters count
+ * connections, whatever became of them. net_count.c reads them at the end of the run, from outside.
  *
  * The messages are kept; the dump of each rule must contain every attribute we sent, with our
  * value, in our order, and nothing may stand beside our rules. netlink formats:
@@ -20,6 +30,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <libmnl/libmnl.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_conntrack_common.h>
@@ -29,9 +40,9 @@
 #include <stddef.h>
 #include <sys/socket.h>
 
-#define TABLE        "gvm"
-#define NAT_CHAIN    "redirect"
-#define FILTER_CHAIN "guard"
+#define TABLE        SANDBOX_TABLE
+#define NAT_CHAIN    SANDBOX_NAT_CHAIN
+#define FILTER_CHAIN SANDBOX_FILTER_CHAIN
 #define BATCH_SIZE   16384
 #define MAX_RULES    16
 
@@ -191,6 +202,12 @@ static void redirect(struct nft *n, uint16_t port)
     close_expr(n, data, elem);
 }
 
+static void counter(struct nft *n)
+{
+    struct nlattr *elem, *data = open_expr(n, "counter", &elem);
+    close_expr(n, data, elem);
+}
+
 static void reject(struct nft *n)
 {
     struct nlattr *elem, *data = open_expr(n, "reject", &elem);
@@ -222,23 +239,39 @@ static void rule_port_53(struct nft *n, uint8_t protocol)
     rule_begin(n, NAT_CHAIN);
     meta_is(n, NFT_META_L4PROTO, protocol);
     payload_is(n, NFT_PAYLOAD_TRANSPORT_HEADER, 2, &port, sizeof(port));
+    counter(n);
     redirect(n, SANDBOX_DNS_PORT);
     rule_end(n);
 }
 
-static void rules_loopback(struct nft *n, const char *chain)
+/* To the first bytes of the loopback address: all of it, or those that every such address has. */
+static void to_loopback(struct nft *n, uint8_t family, size_t v4_bytes)
 {
-    const uint8_t v4 = 127;
+    const uint8_t v4[4] = {127, 0, 0, 1};
     const struct in6_addr v6 = IN6ADDR_LOOPBACK_INIT;
+    meta_is(n, NFT_META_NFPROTO, family);
+    if (family == NFPROTO_IPV4)
+        payload_is(n, NFT_PAYLOAD_NETWORK_HEADER, 16, v4, v4_bytes);
+    else
+        payload_is(n, NFT_PAYLOAD_NETWORK_HEADER, 24, &v6, sizeof(v6));
+}
+
+static void rule_loopback(struct nft *n, const char *chain, uint8_t family)
+{
     rule_begin(n, chain);
-    meta_is(n, NFT_META_NFPROTO, NFPROTO_IPV4);
-    payload_is(n, NFT_PAYLOAD_NETWORK_HEADER, 16, &v4, 1);
+    to_loopback(n, family, 1);
     verdict(n, NF_ACCEPT);
     rule_end(n);
-    rule_begin(n, chain);
-    meta_is(n, NFT_META_NFPROTO, NFPROTO_IPV6);
-    payload_is(n, NFT_PAYLOAD_NETWORK_HEADER, 24, &v6, sizeof(v6));
-    verdict(n, NF_ACCEPT);
+}
+
+static void rule_count_own(struct nft *n, uint8_t family, uint16_t port)
+{
+    uint16_t be = htons(port);
+    rule_begin(n, NAT_CHAIN);
+    to_loopback(n, family, 4);
+    meta_is(n, NFT_META_L4PROTO, IPPROTO_TCP);
+    payload_is(n, NFT_PAYLOAD_TRANSPORT_HEADER, 2, &be, sizeof(be));
+    counter(n);
     rule_end(n);
 }
 
@@ -252,6 +285,40 @@ static void rule_icmp(struct nft *n, uint8_t family, uint8_t protocol, uint8_t t
     rule_end(n);
 }
 
+/* In the order of enum sandbox_count. */
+static void rules_redirect(struct nft *n)
+{
+    rule_port_53(n, IPPROTO_UDP);
+    rule_port_53(n, IPPROTO_TCP);
+    rule_count_own(n, NFPROTO_IPV4, SANDBOX_TCP_PORT);
+    rule_count_own(n, NFPROTO_IPV6, SANDBOX_TCP_PORT);
+    rule_count_own(n, NFPROTO_IPV4, SANDBOX_DNS_PORT);
+    rule_count_own(n, NFPROTO_IPV6, SANDBOX_DNS_PORT);
+    rule_loopback(n, NAT_CHAIN, NFPROTO_IPV4);
+    rule_loopback(n, NAT_CHAIN, NFPROTO_IPV6);
+    rule_begin(n, NAT_CHAIN);
+    meta_is(n, NFT_META_L4PROTO, IPPROTO_TCP);
+    counter(n);
+    redirect(n, SANDBOX_TCP_PORT);
+    rule_end(n);
+}
+
+static void rules_guard(struct nft *n)
+{
+    rule_begin(n, FILTER_CHAIN);
+    established(n);
+    verdict(n, NF_ACCEPT);
+    rule_end(n);
+    rule_icmp(n, NFPROTO_IPV4, IPPROTO_ICMP, 3);
+    rule_icmp(n, NFPROTO_IPV6, IPPROTO_ICMPV6, 1);
+    rule_loopback(n, FILTER_CHAIN, NFPROTO_IPV4);
+    rule_loopback(n, FILTER_CHAIN, NFPROTO_IPV6);
+    rule_begin(n, FILTER_CHAIN);
+    counter(n);
+    reject(n);
+    rule_end(n);
+}
+
 static void build(struct nft *n)
 {
     begin(n, NFNL_MSG_BATCH_BEGIN, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES);
@@ -259,23 +326,8 @@ static void build(struct nft *n)
     add_table(n);
     add_chain(n, NAT_CHAIN, "nat", -100, NF_ACCEPT);
     add_chain(n, FILTER_CHAIN, "filter", 0, NF_DROP);
-    rule_port_53(n, IPPROTO_UDP);
-    rule_port_53(n, IPPROTO_TCP);
-    rules_loopback(n, NAT_CHAIN);
-    rule_begin(n, NAT_CHAIN);
-    meta_is(n, NFT_META_L4PROTO, IPPROTO_TCP);
-    redirect(n, SANDBOX_TCP_PORT);
-    rule_end(n);
-    rule_begin(n, FILTER_CHAIN);
-    established(n);
-    verdict(n, NF_ACCEPT);
-    rule_end(n);
-    rule_icmp(n, NFPROTO_IPV4, IPPROTO_ICMP, 3);
-    rule_icmp(n, NFPROTO_IPV6, IPPROTO_ICMPV6, 1);
-    rules_loopback(n, FILTER_CHAIN);
-    rule_begin(n, FILTER_CHAIN);
-    reject(n);
-    rule_end(n);
+    rules_redirect(n);
+    rules_guard(n);
     begin(n, NFNL_MSG_BATCH_END, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES);
     end(n);
 }
@@ -458,7 +510,6 @@ static int read_back(struct mnl_socket *nl, const struct nft *n, struct gvm_err 
 int sandbox_net_filter(struct sandbox_init *in, struct gvm_err *err)
 {
     static struct nft n;
-    (void)in;
     build(&n);
     struct mnl_socket *nl = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
     if (!nl || mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) < 0) {
@@ -473,9 +524,14 @@ int sandbox_net_filter(struct sandbox_init *in, struct gvm_err *err)
     if (r < 0)
         gvm_err_sys(err, -r,
                     "the kernel refused the packet rules (it needs nf_tables with nat, redir, "
-                    "reject and ct: modprobe nft_chain_nat nft_redir nft_reject_inet nft_ct)");
+                    "reject, counter and ct: modprobe nft_chain_nat nft_redir nft_reject_inet "
+                    "nft_counter nft_ct)");
     else
         r = read_back(nl, &n, err);
+    /* Goes to the launcher: who opened it could read the counters, and so can who has it. */
+    in->counts = r == 0 ? fcntl(mnl_socket_get_fd(nl), F_DUPFD_CLOEXEC, 3) : -1;
+    if (r == 0 && in->counts < 0)
+        r = gvm_err_sys(err, errno, "cannot keep the packet counters");
     mnl_socket_close(nl);
     return r;
 }

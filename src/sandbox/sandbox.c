@@ -26,6 +26,7 @@ struct gvm_sandbox {
     pid_t pid;
     int pidfd, ctl, pty;
     int listeners[GVM_SANDBOX_LISTENERS];
+    int counts;  /* netlink socket of the sandbox's network */
     bool reaped; /* the init is gone and waited for */
     bool told;   /* it told the agent's exit code */
     bool helped; /* the init knows the private files of /etc */
@@ -221,6 +222,20 @@ static int await_note(struct gvm_sandbox *s, enum sandbox_note_type want, int *f
     }
 }
 
+static int take_listeners(struct gvm_sandbox *s, struct gvm_err *err)
+{
+    int fds[GVM_SANDBOX_LISTENERS + 1];
+    unsigned n = GVM_SANDBOX_LISTENERS + 1;
+    int r = await_note(s, SANDBOX_NOTE_LISTENERS, fds, &n, err);
+    if (r < 0)
+        return r;
+    for (unsigned i = 0; i < n; i++)
+        *(i < GVM_SANDBOX_LISTENERS ? &s->listeners[i] : &s->counts) = fds[i];
+    return n == GVM_SANDBOX_LISTENERS + 1
+               ? 0
+               : gvm_err_set(err, EPROTO, "the sandbox did not hand over its listeners");
+}
+
 int gvm_sandbox_create(const struct gvm_sandbox_plan *plan, struct gvm_sandbox **ret,
                        struct gvm_err *err)
 {
@@ -230,7 +245,7 @@ int gvm_sandbox_create(const struct gvm_sandbox_plan *plan, struct gvm_sandbox *
     struct gvm_sandbox *s = gvm_calloc(1, sizeof(*s));
     if (!s)
         return gvm_err_set(err, ENOMEM, "out of memory");
-    s->pid = s->pidfd = s->ctl = s->pty = -1;
+    s->pid = s->pidfd = s->ctl = s->pty = s->counts = -1;
     for (int i = 0; i < GVM_SANDBOX_LISTENERS; i++)
         s->listeners[i] = -1;
     s->arena = gvm_arena_new(SANDBOX_ARENA);
@@ -242,17 +257,20 @@ int gvm_sandbox_create(const struct gvm_sandbox_plan *plan, struct gvm_sandbox *
         r = gvm_mkdirs(path, 0700, err);
     if (r == 0)
         r = start_init(s, err);
-    unsigned n = GVM_SANDBOX_LISTENERS;
     if (r == 0)
-        r = await_note(s, SANDBOX_NOTE_LISTENERS, s->listeners, &n, err);
-    if (r == 0 && n != GVM_SANDBOX_LISTENERS)
-        r = gvm_err_set(err, EPROTO, "the sandbox did not hand over its listeners");
+        r = take_listeners(s, err);
     if (r < 0) {
         gvm_sandbox_free(s);
         return r;
     }
     *ret = s;
     return 0;
+}
+
+int gvm_sandbox_count(const struct gvm_sandbox *s, struct gvm_sandbox_counts *ret,
+                      struct gvm_err *err)
+{
+    return sandbox_net_count(s->counts, ret, err);
 }
 
 const int *gvm_sandbox_listeners(const struct gvm_sandbox *s)
@@ -410,6 +428,7 @@ void gvm_sandbox_free(struct gvm_sandbox *s)
         remove_work(s->plan.run_dir);
     for (int i = 0; i < GVM_SANDBOX_LISTENERS; i++)
         gvm_close(&s->listeners[i]);
+    gvm_close(&s->counts);
     gvm_close(&s->pty);
     gvm_close(&s->ctl);
     gvm_close(&s->pidfd);

@@ -51,6 +51,17 @@ int gvm_sandbox_create(const struct gvm_sandbox_plan *plan, struct gvm_sandbox *
 int gvm_sandbox_help(struct gvm_sandbox *s, struct gvm_err *err) GVM_MUST_CHECK;
 /* Owned by the sandbox, open until it is freed (a restarted daemon gets them again). */
 const int *gvm_sandbox_listeners(const struct gvm_sandbox *s);
+/* What the kernel counted in the sandbox's network since it was made. Connections are counted by
+ * their first packet, whatever became of them. */
+struct gvm_sandbox_counts {
+    uint64_t tcp;     /* connections led to the TCP listeners, or made to them directly */
+    uint64_t dns_tcp; /* the same for DNS over TCP */
+    uint64_t dns_udp; /* flows of questions (a port that asks again is one) */
+    uint64_t refused; /* packets that were refused: other UDP, ICMP, and so on */
+};
+/* Works until the sandbox is freed; exact when it has ended. On failure *ret is untouched. */
+int gvm_sandbox_count(const struct gvm_sandbox *s, struct gvm_sandbox_counts *ret,
+                      struct gvm_err *err) GVM_MUST_CHECK;
 /* Second half, once the daemon answered: trust stores with `ca_pem`, root sealed, capabilities,
  * Landlock, seccomp, exec. Returns when the agent was exec'ed or setup failed (err). A command that
  * cannot be executed is not a failure here: gvm_sandbox_wait() gives 126 or 127,

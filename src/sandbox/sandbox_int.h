@@ -33,7 +33,7 @@ enum sandbox_note_type {
     SANDBOX_NOTE_PRIVATE,     /* launcher: paths in /etc to be hidden, each ended by NUL */
     SANDBOX_NOTE_START,       /* launcher: PEM of the run's CA follows */
     SANDBOX_NOTE_SIGNAL,      /* launcher: value = signal for the agent's process group */
-    SANDBOX_NOTE_LISTENERS,   /* init: six descriptors */
+    SANDBOX_NOTE_LISTENERS,   /* init: six listeners, and the socket to read counters by */
     SANDBOX_NOTE_REMARK,      /* init: text for the person */
     SANDBOX_NOTE_STARTED,     /* init: the agent was exec'ed; with a pty: its master */
     SANDBOX_NOTE_FAILED,      /* init: value = errno, text; the init ends */
@@ -74,6 +74,7 @@ struct sandbox_init {
     gid_t gid;
     mode_t umask; /* the user's, for the agent */
     int listeners[GVM_SANDBOX_LISTENERS];
+    int counts;               /* netlink socket of this network */
     const char *base;         /* absolute: run_dir/root, a tmpfs; layers/ and root/ lie in it */
     int layers;               /* directory descriptor of base/layers */
     struct sandbox_layer etc; /* over /etc, until it is mounted */
@@ -106,6 +107,22 @@ const char *sandbox_userns_hint(void);
 int sandbox_net_link(struct sandbox_init *in, struct gvm_err *err);
 int sandbox_net_filter(struct sandbox_init *in, struct gvm_err *err);
 int sandbox_net_listen(struct sandbox_init *in, struct gvm_err *err);
+/* Names of the packet rules, and the places of those that count in chain "redirect". */
+#define SANDBOX_TABLE        "gvm"
+#define SANDBOX_NAT_CHAIN    "redirect"
+#define SANDBOX_FILTER_CHAIN "guard"
+enum sandbox_count {
+    SANDBOX_COUNT_DNS_UDP,
+    SANDBOX_COUNT_DNS_TCP,
+    SANDBOX_COUNT_OWN4,
+    SANDBOX_COUNT_OWN6,
+    SANDBOX_COUNT_OWN_DNS4,
+    SANDBOX_COUNT_OWN_DNS6,
+    SANDBOX_COUNT_TCP = 8, /* behind the two that let loopback through */
+    SANDBOX_COUNTS
+};
+/* net_count.c: by the launcher, with the socket that the init opened. */
+int sandbox_net_count(int fd, struct gvm_sandbox_counts *ret, struct gvm_err *err) GVM_MUST_CHECK;
 
 /* mount_*.c, in the order they are called */
 int sandbox_mount_base(struct sandbox_init *in, struct gvm_err *err);

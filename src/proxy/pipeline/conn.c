@@ -235,6 +235,7 @@ void px_conn_accept(struct px_listener *l)
 {
     struct px_run *run = l->run;
     struct px_conn *c = run->nconns < GVM_MAX_CONNS && !run->ending ? new_conn(run) : NULL;
+    run->connections++; /* whatever becomes of it: the kernel has counted it too */
     if (!c) {
         turn_away(l);
         return;
@@ -243,7 +244,6 @@ void px_conn_accept(struct px_listener *l)
         px_conn_close(c, 0, NULL);
         return;
     }
-    run->connections++;
     find_dest(c, l);
     px_sniff_start(c);
 }

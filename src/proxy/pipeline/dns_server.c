@@ -181,6 +181,7 @@ void px_dns_tcp_accept(struct px_listener *l)
     static const struct stream_events nothing = {0};
     struct px_run *run = l->run;
     struct stream *s;
+    run->dns_connections++;
     struct px_dns_conn *d =
         run->ndns < TCP_CONNS_MAX && !run->ending ? gvm_calloc(1, sizeof *d) : NULL;
     if (stream_accept(&l->uv.stream, d ? &events : &nothing, d, &s, NULL) < 0 || !d) {

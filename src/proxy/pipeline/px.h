@@ -137,7 +137,7 @@ struct px_run {
     uint8_t salt[16];
     uint64_t next_id;
     int64_t crowded_ns; /* when too many connections were last recorded */
-    uint64_t connections, requests, denied, bytes_out, bytes_in;
+    uint64_t connections, dns_connections, requests, denied, bytes_out, bytes_in;
     uint64_t queries, fresh_names, queries_refused; /* DNS */
     uint64_t end_id;                                /* RUN_END waiting for its answer */
 };

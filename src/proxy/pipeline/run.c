@@ -282,6 +282,7 @@ static void send_stats(struct px_run *run)
     gvm_jw_init(&w, out);
     gvm_jw_object(&w);
     gvm_jw_kint(&w, "connections", (int64_t)run->connections);
+    gvm_jw_kint(&w, "dns_connections", (int64_t)run->dns_connections);
     gvm_jw_kint(&w, "requests", (int64_t)run->requests);
     gvm_jw_kint(&w, "denied", (int64_t)run->denied);
     gvm_jw_kint(&w, "bytes_out", (int64_t)run->bytes_out);
@@ -315,12 +316,30 @@ static void finish(struct px_run *run)
         on_drained(run, NULL);
 }
 
+/* Connections that were made and never came to be served, because the agent ended: they are taken
+ * off the listeners' queues so that they are counted here as the kernel has counted them. */
+static void count_waiting(struct px_run *run)
+{
+    for (unsigned i = 0; i < PX_LISTENERS; i++) {
+        const struct px_listener *l = run->listeners[i];
+        int fd = -1;
+        if (!l || is_udp(l->kind) || uv_fileno(&l->uv.handle, &fd) < 0)
+            continue;
+        bool dns = l->kind != PX_TCP4 && l->kind != PX_TCP6;
+        for (int c; (c = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0;) {
+            gvm_close(&c);
+            *(dns ? &run->dns_connections : &run->connections) += 1;
+        }
+    }
+}
+
 static int end(struct px *px, const char *id, uint64_t msg_id, struct gvm_err *err)
 {
     struct px_run *run = gvm_map_take(px->runs, gvm_str(id));
     if (!run)
         return gvm_err_set(err, ENOENT, "no such run");
     run->end_id = msg_id;
+    count_waiting(run);
     shut(run, "the run ended");
     finish(run);
     px_run_unref(run);
