@@ -33,15 +33,23 @@ struct options {
     const char *id, *for_text, *reason;
 };
 
+/* Where the person sits; NULL for a script. */
+static const char *terminal_name(char dst[64])
+{
+    return isatty(STDIN_FILENO) && ttyname_r(STDIN_FILENO, dst, 64) == 0 ? dst : NULL;
+}
+
 int approve_send(struct gvm_chan *chan, const struct approve_answer *a,
                  void (*other)(void *arg, const struct gvm_msg *m), void *arg, struct gvm_err *err)
 {
     GVM_CLEANUP(gvm_buf_done) struct gvm_buf out;
     gvm_buf_init(&out, 4096);
     struct gvm_jw w;
+    char terminal[64];
     gvm_jw_init(&w, &out);
     gvm_jw_object(&w);
     gvm_jw_kstrz(&w, "id", a->id);
+    gvm_jw_kstrz(&w, "terminal", terminal_name(terminal));
     gvm_jw_kbool(&w, "allow", a->allow);
     gvm_jw_key(&w, "for");
     if (a->for_ms)

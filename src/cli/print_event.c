@@ -147,6 +147,7 @@ static void print_approval(const struct printer *p)
     put(p, "", "id", "");
     put(p, " by ", "who", "");
     put(p, " via ", "how", "");
+    put(p, " at ", "terminal", "");
     put(p, " for ", "scope", "");
     put(p, "  ", "why", "");
 }
@@ -199,6 +200,32 @@ static void print_tcp_close(const struct printer *p)
     put(p, "  error: ", "error", "");
 }
 
+static void put_names(const struct printer *p, const struct gvm_json *diff, const char *sign,
+                      const char *key)
+{
+    const struct gvm_json *list = gvm_json_get(diff, key);
+    for (const struct gvm_json *c = list ? list->child : NULL; c; c = c->next) {
+        fprintf(p->f, "  %s", sign);
+        cli_print_safe(p->f, c->text);
+    }
+}
+
+static void print_config(const struct printer *p)
+{
+    const struct gvm_json *diff = gvm_json_get(p->e, "diff");
+    put(p, "", "config", "");
+    put(p, " (", "why", ")");
+    put(p, ", ", "rules", " rules");
+    put_names(p, diff, "+", "added");
+    put_names(p, diff, "-", "removed");
+    put_names(p, diff, "~", "changed");
+    put_names(p, diff, "setting ", "settings");
+    if (gvm_json_bool(diff, "reordered", false))
+        fputs("  order", p->f);
+    if (gvm_json_bool(diff, "credentials", false))
+        fputs("  credentials", p->f);
+}
+
 static bool common(struct gvm_str key)
 {
     static const char *const names[] = {"v",     "t",      "kind",    "run",
@@ -233,7 +260,7 @@ static const struct {
     {"dns.query", print_dns},          {"tcp.open", print_tcp_open},
     {"approval", print_approval},      {"run.start", print_run_start},
     {"run.end", print_run_end},        {"tcp.close", print_tcp_close},
-    {"run.alert", print_alert},
+    {"run.alert", print_alert},        {"config.load", print_config},
 };
 
 /* Pads what was just written, `n` bytes, to a column; one space at least. */

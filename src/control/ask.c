@@ -90,6 +90,8 @@ static int put_entry(const struct control *c, const struct control_ask *a, bool 
     if (who)
         gvm_jw_kint(&w, "uid", c->uid);
     gvm_jw_kstrz(&w, "how", how);
+    if (who)
+        gvm_jw_kstrz(&w, "terminal", a->terminal[0] ? a->terminal : NULL);
     gvm_jw_kstrz(&w, "scope", who ? a->scope : NULL);
     if (who && a->until_ns) {
         char until[GVM_TIME_TEXT];
@@ -275,6 +277,17 @@ static int read_scope(const struct gvm_json *msg, struct control_ask *a, struct 
     return gvm_str_copy(a->scope, sizeof a->scope, gvm_str(scope));
 }
 
+static int read_terminal(const struct gvm_json *msg, struct control_ask *a, struct gvm_err *err)
+{
+    struct gvm_str t = gvm_str(gvm_json_text(msg, "terminal", ""));
+    bool ok = t.n == 0 || gvm_str_starts(t, GVM_STR("/dev/"));
+    for (size_t i = 0; ok && i < t.n; i++)
+        ok = t.p[i] > ' ' && t.p[i] <= '~';
+    if (!ok || gvm_str_copy(a->terminal, sizeof a->terminal, t) < 0)
+        return gvm_err_set(err, EINVAL, "\"terminal\" must be the path of a terminal");
+    return 0;
+}
+
 static int read_decision(const struct gvm_json *msg, struct control_ask *a, struct gvm_err *err)
 {
     const struct gvm_json *allow = gvm_json_get(msg, "allow");
@@ -282,7 +295,9 @@ static int read_decision(const struct gvm_json *msg, struct control_ask *a, stru
         return gvm_err_set(err, EINVAL, "\"allow\" must be true or false");
     if (gvm_str_copy(a->reason, sizeof a->reason, gvm_str(gvm_json_text(msg, "reason", ""))) < 0)
         return gvm_err_set(err, EINVAL, "the reason is longer than %u bytes", GVM_MAX_REASON);
-    int r = read_scope(msg, a, err);
+    int r = read_terminal(msg, a, err);
+    if (r == 0)
+        r = read_scope(msg, a, err);
     if (r == 0)
         a->allow = allow->type == GVM_JSON_TRUE;
     return r;

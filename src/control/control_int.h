@@ -79,6 +79,7 @@ struct control_ask {
     char scope[8]; /* once, run, for */
     int64_t until_ns;
     char reason[GVM_MAX_REASON + 1];
+    char terminal[64]; /* where the person sat, by the word of gvm approve; "" = at none */
 };
 
 struct control {

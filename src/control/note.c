@@ -62,7 +62,7 @@ static bool kind_ok(const char *kind)
 {
     if (!kind || strlen(kind) > 32)
         return false;
-    if (strcmp(kind, "run.note") == 0)
+    if (strcmp(kind, "run.note") == 0 || strcmp(kind, "syscall.denied") == 0)
         return true;
     if (strncmp(kind, "fs.", 3) != 0 || !kind[3])
         return false;
@@ -83,6 +83,8 @@ static int identify(struct control *c, const struct control_client *cl, const st
                     const char **ret_run, const char **ret_agent, struct gvm_err *err)
 {
     const struct control_run *own = control_run_of(c, cl->serial);
+    if (!own && strcmp(gvm_json_text(msg, "kind", ""), "syscall.denied") == 0)
+        return gvm_err_set(err, EPERM, "only the launcher of a live run knows of its system calls");
     const char *run = own ? own->id : gvm_json_text(msg, "run", NULL);
     const char *agent = own ? own->agent : gvm_json_text(msg, "agent", NULL);
     if (!run || !control_run_id_ok(run))
@@ -104,8 +106,10 @@ void control_note(struct control *c, struct control_client *cl, const struct gvm
         return;
     struct gvm_err err = {0};
     const char *kind = gvm_json_text(msg, "kind", NULL), *run = NULL, *agent = NULL;
-    int r = kind_ok(kind) ? identify(c, cl, msg, &run, &agent, &err)
-                          : gvm_err_set(&err, EPERM, "only fs.* and run.note entries may be noted");
+    int r = kind_ok(kind)
+                ? identify(c, cl, msg, &run, &agent, &err)
+                : gvm_err_set(&err, EPERM,
+                              "only fs.*, syscall.denied and run.note entries may be noted");
     struct gvm_buf out;
     struct gvm_jw w;
     gvm_buf_init(&out, GVM_MAX_ENTRY + 1);

@@ -104,6 +104,10 @@ int daemon_policy_read(const struct daemon *d, const char *path, struct daemon_p
                        struct gvm_err *err) GVM_MUST_CHECK;
 void daemon_policy_done(struct daemon_policy *p);
 bool daemon_policy_same(const struct daemon_policy *a, const struct daemon_policy *b);
+bool daemon_same_bytes(int a, int b); /* of two memory files */
+/* The member "diff": names of rules and settings that `fresh` changes; null without `old`. */
+void daemon_policy_diff(struct gvm_jw *w, const struct daemon_policy *old,
+                        const struct daemon_policy *fresh);
 /* A free place for one more, NULL when all are in use. */
 struct daemon_policy *daemon_policy_slot(struct daemon *d);
 /* Hands a policy to its child (proxy or keys) under request `id`. */

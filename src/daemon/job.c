@@ -156,6 +156,21 @@ static const char *why(const struct daemon_job *j)
     return j->what == RELOAD ? "reload" : j->first ? "start" : "run";
 }
 
+/* What was in force from the same file before: of a load, the newest of the table. */
+static const struct daemon_policy *before(const struct daemon *d, const struct daemon_job *j,
+                                          const struct item *it)
+{
+    const struct daemon_policy *best = NULL;
+    if (j->what == RELOAD)
+        return it->place;
+    for (unsigned i = 0; i < DAEMON_POLICIES; i++) {
+        const struct daemon_policy *p = &d->policies[i];
+        if (p->id && strcmp(p->path, it->fresh.path) == 0 && (!best || p->used_ns > best->used_ns))
+            best = p;
+    }
+    return best;
+}
+
 static int record(struct daemon *d, struct daemon_job *j, struct item *it)
 {
     struct gvm_buf out;
@@ -168,6 +183,7 @@ static int record(struct daemon *d, struct daemon_job *j, struct item *it)
     gvm_jw_kstrz(&w, "config", it->fresh.builtin ? "" : it->fresh.path);
     gvm_jw_kint(&w, "rules", it->fresh.rules);
     gvm_jw_kstrz(&w, "why", why(j));
+    daemon_policy_diff(&w, before(d, j, it), &it->fresh);
     int r = gvm_entry_end(&w);
     it->append = ++d->next_id;
     if (r == 0)

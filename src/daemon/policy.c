@@ -71,7 +71,7 @@ int daemon_policy_read(const struct daemon *d, const char *path, struct daemon_p
     return r;
 }
 
-static bool same_bytes(int a, int b)
+bool daemon_same_bytes(int a, int b)
 {
     struct stat sa, sb;
     if (fstat(a, &sa) < 0 || fstat(b, &sb) < 0 || sa.st_size != sb.st_size)
@@ -92,7 +92,8 @@ static bool same_bytes(int a, int b)
 bool daemon_policy_same(const struct daemon_policy *a, const struct daemon_policy *b)
 {
     return a->id && b->path && strcmp(a->path, b->path) == 0 && a->builtin == b->builtin &&
-           same_bytes(a->policy_fd, b->policy_fd) && same_bytes(a->cred_fd, b->cred_fd);
+           daemon_same_bytes(a->policy_fd, b->policy_fd) &&
+           daemon_same_bytes(a->cred_fd, b->cred_fd);
 }
 
 struct daemon_policy *daemon_policy_slot(struct daemon *d)

@@ -138,7 +138,8 @@ enum gvm_msg_type {
     /* client -> control: empty; answer INFO JSON {"pending":[ASK objects with "id","run",...]} */
     GVM_MSG_APPROVALS,
     /* client -> control: JSON
-     * {"id":TEXT,"allow":bool,"for":"once"|"run"|MILLISECONDS,"reason":TEXT}; answer OK | FAILED
+     * {"id":TEXT,"allow":bool,"for":"once"|"run"|MILLISECONDS,"reason":TEXT,
+     * "terminal":PATH or null}; answer OK | FAILED
      * ENOENT (unknown, answered or gone) */
     GVM_MSG_DECIDE,
     /* client -> control: empty; from now on APPROVAL_NEWS frames arrive */

@@ -479,11 +479,13 @@ static void an_approval_is_recorded_before_it_counts(void **state)
     say(c, GVM_MSG_APPROVALS, 2, "");
     v = want(c, GVM_MSG_INFO);
     assert_string_equal(gvm_json_text(gvm_json_get(v, "pending")->child, "rule", ""), "pay");
-    decide(c, 3, "{\"id\":\"a1\",\"allow\":true,\"for\":\"run\",\"reason\":\"fine\"}");
+    decide(c, 3, "{\"id\":\"a1\",\"allow\":true,\"for\":\"run\",\"reason\":\"fine\","
+                 "\"terminal\":\"/dev/pts/7\"}");
     v = want(ledger, GVM_MSG_APPEND);
     assert_string_equal(gvm_json_text(v, "kind", ""), "approval");
     assert_string_equal(gvm_json_text(v, "ask", ""), "a1");
     assert_string_equal(gvm_json_text(v, "how", ""), "gvm approve");
+    assert_string_equal(gvm_json_text(v, "terminal", ""), "/dev/pts/7");
     assert_string_equal(gvm_json_text(v, "scope", ""), "run");
     assert_string_equal(gvm_json_text(v, "why", ""), "fine");
     assert_int_equal(gvm_json_int(v, "uid", -1), getuid());
@@ -559,6 +561,8 @@ static void answers_that_are_refused(void **state)
         {"{\"id\":\"a1\",\"allow\":true,\"for\":-5}", EINVAL},
         {"{\"id\":\"a1\",\"allow\":true,\"for\":99999999999999}", EINVAL},
         {"{\"id\":\"a1\",\"allow\":true,\"for\":1.5}", EINVAL},
+        {"{\"id\":\"a1\",\"allow\":true,\"terminal\":\"pts/1\"}", EINVAL},
+        {"{\"id\":\"a1\",\"allow\":true,\"terminal\":\"/dev/\\u001b[2J\"}", EINVAL},
         {"{\"id\":\"a1\",\"allow\":true,\"for\":[]}", EINVAL},
         {"{\"id\":\"a1\",\"allow\":true,\"allow\":false}", EEXIST},
         {"allow", EINVAL},
@@ -653,6 +657,8 @@ static void notes_keep_to_their_kinds(void **state)
         "{\"kind\":\"fs.commit\"}",
         "{\"kind\":\"fs.commit\",\"run\":\"a b\"}",
         "{\"kind\":\"run.end\",\"run\":\"r1\"}",
+        "{\"kind\":\"run.alert\",\"run\":\"r1\"}",
+        "{\"kind\":\"syscall.denied\",\"run\":\"r1\"}", /* not of a run that is another's, or over */
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         say(c, GVM_MSG_NOTE, 2, bad[i]);
@@ -668,6 +674,14 @@ static void notes_keep_to_their_kinds(void **state)
     v = want(ledger, GVM_MSG_APPEND);
     assert_string_equal(gvm_json_text(v, "run", ""), RUN);
     assert_string_equal(gvm_json_text(v, "agent", ""), "bot");
+    appended(0);
+    want(c, GVM_MSG_APPENDED);
+    say(c, GVM_MSG_NOTE, 4,
+        "{\"kind\":\"syscall.denied\",\"run\":\"other\",\"call\":\"mount\",\"times\":2}");
+    v = want(ledger, GVM_MSG_APPEND);
+    assert_string_equal(gvm_json_text(v, "kind", ""), "syscall.denied");
+    assert_string_equal(gvm_json_text(v, "run", ""), RUN);
+    assert_string_equal(gvm_json_text(v, "call", ""), "mount");
     gvm_chan_free(c);
 }
 

@@ -333,6 +333,13 @@ static void reload_is_all_or_nothing(void **state)
     assert_string_not_equal(gvm_json_text(v, "hash", ""), first);
     assert_int_equal(entries("config.load", &v), 2);
     assert_string_equal(gvm_json_text(v, "why", ""), "reload");
+    v = gvm_json_get(v, "diff");
+    assert_true(v && v->type == GVM_JSON_OBJECT);
+    assert_non_null(gvm_json_get(v, "added")->child);
+    assert_null(gvm_json_get(v, "added")->child->next);
+    assert_null(gvm_json_get(v, "removed")->child);
+    assert_null(gvm_json_get(v, "changed")->child);
+    assert_false(gvm_json_bool(v, "reordered", true));
     write_config(RULE("a.test"));
     kill(pid, SIGHUP);
     for (int i = 0; i < 300; i++) { /* recorded first, in force right after */
