@@ -5,7 +5,8 @@
 #include <errno.h>
 #include <getopt.h>
 #include <poll.h>
-#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define STOP_TIMEOUT_MS 15000
 
@@ -35,14 +36,17 @@ static pid_t daemon_pid(struct gvm_chan *chan)
     return pid > 1 ? pid : 0;
 }
 
-static bool is_gone(pid_t pid)
+/* Waits for the process behind a pidfd (pidfd_open(2)) to end; a zombie has ended. */
+static int wait_gone(int pidfd, pid_t pid, struct gvm_err *err)
 {
-    if (pid && kill(pid, 0) == 0)
-        return false;
-    struct gvm_chan *chan = NULL;
-    int r = cli_connect(false, &chan, NULL);
-    gvm_chan_free(chan);
-    return r < 0;
+    struct pollfd p = {.fd = pidfd, .events = POLLIN};
+    int64_t until = gvm_mono_ns() + STOP_TIMEOUT_MS * INT64_C(1000000);
+    int r;
+    do {
+        int64_t left = (until - gvm_mono_ns()) / 1000000;
+        r = poll(&p, 1, left > 0 ? (int)left : 0);
+    } while (r < 0 && errno == EINTR);
+    return r == 1 ? 0 : gvm_err_set(err, ETIMEDOUT, "gvmd (pid %d) does not end", (int)pid);
 }
 
 static int stop(bool force, struct gvm_err *err)
@@ -56,6 +60,7 @@ static int stop(bool force, struct gvm_err *err)
     if (r < 0)
         return r;
     pid_t pid = daemon_pid(chan);
+    GVM_AUTOCLOSE int pidfd = pid ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
     struct gvm_str body = force ? GVM_STR("{\"force\":true}") : GVM_STR("");
     struct gvm_msg m = {0};
     r = gvm_chan_call(chan, GVM_MSG_CLIENT_STOP, body.p, body.n, NULL, 0, 10000, NULL, NULL, &m,
@@ -67,12 +72,7 @@ static int stop(bool force, struct gvm_err *err)
     /* A daemon that is gone before its answer arrived has done what was asked. */
     if (r < 0 && r != -EPIPE)
         return r;
-    for (int waited = 0; !is_gone(pid); waited += 10) {
-        if (waited > STOP_TIMEOUT_MS)
-            return gvm_err_set(err, ETIMEDOUT, "gvmd (pid %d) does not end", (int)pid);
-        poll(NULL, 0, 10);
-    }
-    return 0;
+    return pidfd < 0 ? 0 : wait_gone(pidfd, pid, err);
 }
 
 int cli_stop(int argc, char **argv)
