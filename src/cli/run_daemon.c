@@ -61,6 +61,10 @@ static int await_answer(struct run *r, uint64_t id, int timeout_ms, struct gvm_m
     int64_t end = gvm_mono_ns() + timeout_ms * INT64_C(1000000);
     for (;;) {
         int x = gvm_chan_recv(r->chan, ret);
+        if (x == -EPROTONOSUPPORT)
+            return gvm_err_set(err, EPROTONOSUPPORT,
+                               "the gvmd that runs is of another version; end it with gvm stop "
+                               "--force (agents that run now lose their way out)");
         if (x < 0)
             return gvm_err_sys(err, -x, "gvmd went away");
         if (x == 1 && ret->id == id)

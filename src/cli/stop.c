@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <getopt.h>
 #include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -19,24 +21,40 @@ const char cli_stop_usage[] =
     "      --force  also while agents run\n"
     "  -h, --help   this text\n";
 
-/* The daemon's pid as it says itself, 0 when it does not. */
-static pid_t daemon_pid(struct gvm_chan *chan)
+/* A pidfd of who listens at the other end, by the kernel's word: it also names a daemon that does
+ * not understand us. */
+static int open_daemon(struct gvm_chan *chan, struct ucred *ret_who, struct gvm_err *err)
 {
-    struct gvm_msg m = {0};
-    if (gvm_chan_call(chan, GVM_MSG_CLIENT_STATUS, NULL, 0, NULL, 0, 5000, NULL, NULL, &m, NULL) <
-        0)
-        return 0;
-    struct gvm_arena *a = gvm_arena_new(2u << 20);
-    struct gvm_json *info = NULL;
-    pid_t pid = 0;
-    if (a && gvm_json_parse(a, gvm_msg_str(&m), &info, NULL) == 0)
-        pid = (pid_t)gvm_json_int(info, "pid", 0);
-    gvm_arena_free(a);
-    gvm_msg_done(&m);
-    return pid > 1 ? pid : 0;
+    socklen_t n = sizeof(*ret_who);
+    if (getsockopt(gvm_chan_fd(chan), SOL_SOCKET, SO_PEERCRED, ret_who, &n) < 0)
+        return gvm_err_sys(err, errno, "cannot tell who listens");
+    int fd = (int)syscall(SYS_pidfd_open, ret_who->pid, 0);
+    return fd < 0 ? gvm_err_sys(err, errno, "cannot watch gvmd (pid %d)", (int)ret_who->pid) : fd;
 }
 
-/* Waits for the process behind a pidfd (pidfd_open(2)) to end; a zombie has ended. */
+static int ask_to_stop(struct gvm_chan *chan, int pidfd, bool force, struct gvm_err *err)
+{
+    struct gvm_str body = force ? GVM_STR("{\"force\":true}") : GVM_STR("");
+    struct gvm_msg m = {0};
+    int r = gvm_chan_call(chan, GVM_MSG_CLIENT_STOP, body.p, body.n, NULL, 0, 10000, NULL, NULL, &m,
+                          err);
+    gvm_msg_done(&m);
+    if (r == -EBUSY)
+        return gvm_err_wrap(err, r, "not stopped (gvm stop --force stops it anyway)");
+    if (r == -EPROTONOSUPPORT && !force)
+        return gvm_err_set(
+            err, EPROTONOSUPPORT,
+            "the gvmd that runs is of another version, and agents that run now would "
+            "lose their way out; gvm stop --force ends it");
+    if (r == -EPROTONOSUPPORT)
+        return syscall(SYS_pidfd_send_signal, pidfd, SIGTERM, NULL, 0) < 0
+                   ? gvm_err_sys(err, errno, "cannot end gvmd")
+                   : 0;
+    /* A daemon that is gone before its answer arrived has done what was asked. */
+    return r == -EPIPE ? 0 : r;
+}
+
+/* A zombie has ended. */
 static int wait_gone(int pidfd, pid_t pid, struct gvm_err *err)
 {
     struct pollfd p = {.fd = pidfd, .events = POLLIN};
@@ -52,6 +70,7 @@ static int wait_gone(int pidfd, pid_t pid, struct gvm_err *err)
 static int stop(bool force, struct gvm_err *err)
 {
     struct gvm_chan *chan = NULL;
+    struct ucred who;
     int r = cli_connect(false, &chan, err);
     if (r == -ENOENT || r == -ECONNREFUSED) {
         cli_say("gvmd is not running");
@@ -59,20 +78,10 @@ static int stop(bool force, struct gvm_err *err)
     }
     if (r < 0)
         return r;
-    pid_t pid = daemon_pid(chan);
-    GVM_AUTOCLOSE int pidfd = pid ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
-    struct gvm_str body = force ? GVM_STR("{\"force\":true}") : GVM_STR("");
-    struct gvm_msg m = {0};
-    r = gvm_chan_call(chan, GVM_MSG_CLIENT_STOP, body.p, body.n, NULL, 0, 10000, NULL, NULL, &m,
-                      err);
-    gvm_msg_done(&m);
+    GVM_AUTOCLOSE int pidfd = open_daemon(chan, &who, err);
+    r = pidfd < 0 ? pidfd : ask_to_stop(chan, pidfd, force, err);
     gvm_chan_free(chan);
-    if (r == -EBUSY)
-        return gvm_err_wrap(err, r, "not stopped (gvm stop --force stops it anyway)");
-    /* A daemon that is gone before its answer arrived has done what was asked. */
-    if (r < 0 && r != -EPIPE)
-        return r;
-    return pidfd < 0 ? 0 : wait_gone(pidfd, pid, err);
+    return r < 0 ? r : wait_gone(pidfd, who.pid, err);
 }
 
 int cli_stop(int argc, char **argv)

@@ -167,6 +167,11 @@ void control_serve_client(struct control *c, struct control_client *cl, short re
         dispatch(c, cl, &m);
         gvm_msg_done(&m);
     }
+    if (r == -EPROTONOSUPPORT) { /* our own frame tells it, whatever is in it */
+        struct gvm_err err = {0};
+        gvm_err_set(&err, EPROTONOSUPPORT, "another version");
+        (void)gvm_chan_fail(cl->chan, 0, &err);
+    }
     if (r == -EPROTO)
         gvm_log(GVM_LOG_WARN, "a client broke the protocol; its connection was closed");
     if (r < 0)

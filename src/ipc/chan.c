@@ -176,7 +176,10 @@ int gvm_chan_send2(struct gvm_chan *c, enum gvm_msg_type type, uint64_t id, cons
     if (alen > GVM_MAX_FRAME || blen > GVM_MAX_FRAME ||
         !allowed(gvm_msg_row(type), c->self, c->peer, alen + blen, nfds))
         return -EMSGSIZE;
-    struct gvm_frame f = {.type = (uint16_t)type, .len = (uint32_t)(alen + blen), .id = id};
+    struct gvm_frame f = {.type = (uint16_t)type,
+                          .catalogue = gvm_catalogue(),
+                          .len = (uint32_t)(alen + blen),
+                          .id = id};
     struct iovec iov[3] = {
         {&f, sizeof f}, {(void *)(uintptr_t)a, alen}, {(void *)(uintptr_t)b, blen}};
     if (c->head) {
@@ -229,8 +232,9 @@ static int check(const struct gvm_chan *c, size_t got, int flags, struct gvm_msg
     if ((flags & MSG_TRUNC) || got < sizeof f)
         return -EPROTO;
     memcpy(&f, c->in, sizeof f);
-    if (f.zero || f.len != got - sizeof f ||
-        !allowed(gvm_msg_row(f.type), c->peer, c->self, f.len, m->nfds))
+    if (f.catalogue != gvm_catalogue())
+        return -EPROTONOSUPPORT;
+    if (f.len != got - sizeof f || !allowed(gvm_msg_row(f.type), c->peer, c->self, f.len, m->nfds))
         return -EPROTO;
     m->type = (enum gvm_msg_type)f.type;
     m->id = f.id;
@@ -311,6 +315,9 @@ static int answered(struct gvm_msg *m, struct gvm_msg *ret, struct gvm_err *err)
 
 static int call_failed(const struct gvm_chan *c, int r, struct gvm_err *err)
 {
+    if (r == -EPROTONOSUPPORT)
+        return gvm_err_set(err, EPROTONOSUPPORT, "the %s process is of another version",
+                           gvm_role_name(c->peer));
     if (r == -ETIMEDOUT)
         return gvm_err_set(err, ETIMEDOUT, "the %s process did not answer in time",
                            gvm_role_name(c->peer));

@@ -3,7 +3,8 @@
  * Owns:       one connected socket per channel and the frames waiting to go out on it.
  * Threads:    a channel belongs to one thread.
  * On failure: -EPROTO means the other side broke the catalogue (messages.h): close the channel.
- *             -EPIPE means it is gone. Nothing partial is ever delivered.
+ *             -EPROTONOSUPPORT: it is of another version, with another catalogue. -EPIPE: it is
+ * gone. Nothing partial is ever delivered.
  *
  * A frame is one packet: struct gvm_frame, then `len` payload bytes, with 0..8 descriptors beside
  * it. Each type has a row in the catalogue: who may send it to whom, payload size limits,
@@ -21,9 +22,10 @@
 /* On the wire, native byte order (both ends are the same program on one machine). */
 struct gvm_frame {
     uint16_t type; /* enum gvm_msg_type */
-    uint16_t zero;
-    uint32_t len; /* payload bytes */
-    uint64_t id;  /* chosen by the asker, repeated in the answer; 0 when no answer is awaited */
+    uint16_t
+        catalogue; /* gvm_catalogue(): a gvm that was replaced under its daemon is told apart */
+    uint32_t len;  /* payload bytes */
+    uint64_t id;   /* chosen by the asker, repeated in the answer; 0 when no answer is awaited */
 };
 _Static_assert(sizeof(struct gvm_frame) == 16, "frame header");
 
@@ -64,7 +66,8 @@ int gvm_chan_send2(struct gvm_chan *c, enum gvm_msg_type type, uint64_t id, cons
 /* Call when the socket is writable and gvm_chan_wants_write(). 0 or -EPIPE. */
 int gvm_chan_flush(struct gvm_chan *c) GVM_MUST_CHECK;
 bool gvm_chan_wants_write(const struct gvm_chan *c);
-/* Never blocks. 1 = *ret filled, 0 = nothing now, -EPIPE = closed, -EPROTO = refused. */
+/* Never blocks. 1 = *ret filled, 0 = nothing now, -EPIPE = closed, -EPROTO = refused,
+ * -EPROTONOSUPPORT = another version. */
 int gvm_chan_recv(struct gvm_chan *c, struct gvm_msg *ret) GVM_MUST_CHECK;
 
 /* For simple clients: send, then wait for the frame whose id matches, up to timeout_ms

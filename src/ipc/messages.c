@@ -75,6 +75,31 @@ const struct gvm_msg_row *gvm_msg_row(unsigned type)
     return type < GVM_MSG_MAX && rows[type].name ? &rows[type] : NULL;
 }
 
+/* FNV-1a. */
+static uint32_t mix(uint32_t h, const void *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        h = (h ^ ((const uint8_t *)p)[i]) * 16777619u;
+    return h;
+}
+
+uint16_t gvm_catalogue(void)
+{
+    static uint16_t known; /* every thread would compute the same */
+    if (known)
+        return known;
+    uint32_t h = 2166136261u;
+    for (unsigned i = 0; i < GVM_MSG_MAX; i++) {
+        const struct gvm_msg_row *r = &rows[i];
+        const uint32_t numbers[] = {i, r->from, r->to, r->min, r->max, r->max_fds};
+        h = mix(h, numbers, sizeof numbers);
+        h = mix(h, r->name ? r->name : "", r->name ? strlen(r->name) : 0);
+    }
+    uint16_t folded = (uint16_t)(h >> 16 ^ h);
+    known = folded ? folded : 1;
+    return known;
+}
+
 const char *gvm_role_name(enum gvm_role role)
 {
     static const char *const names[GVM_ROLE_MAX] = {"none",   "parent",  "proxy", "keys",

@@ -204,6 +204,9 @@ struct gvm_msg_row {
     uint32_t max_fds;
 };
 const struct gvm_msg_row *gvm_msg_row(unsigned type); /* NULL when unknown */
+/* A number made of the whole table: two versions that could misunderstand each other differ in it
+ * (but for one case in 65,535). Never 0. */
+uint16_t gvm_catalogue(void);
 const char *gvm_role_name(enum gvm_role role);
 
 #endif

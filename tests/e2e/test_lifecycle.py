@@ -2,8 +2,10 @@
 import json
 import os
 import signal
+import socket
+import struct
+import subprocess
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import gvmtest
@@ -82,7 +84,7 @@ for role in ("keys", "ledger", "proxy", "control"):
 gvmtest.end(asking)
 
 parent = home.daemon_pid()
-second = __import__("subprocess").run([os.path.join(gvmtest.BIN, "gvmd"), "--foreground"], env=home.env,
+second = subprocess.run([os.path.join(gvmtest.BIN, "gvmd"), "--foreground"], env=home.env,
                                       capture_output=True, text=True, timeout=20)
 tap.ok(second.returncode != 0 and "already" in second.stderr, "a second daemon is refused", second.stderr)
 pids = [parent] + [c["pid"] for c in status()["children"]]
@@ -92,7 +94,31 @@ tap.ok(gvmtest.wait_for(lambda: not any(gvmtest.alive(p) for p in pids), 5),
 tap.eq(home.run("true").returncode, 0, "the next run starts a new daemon", home.log()[-2000:])
 tap.eq(home.gvm("audit", "verify").returncode, 0, "the log verifies after all that killing")
 pids = [home.daemon_pid()] + [c["pid"] for c in status()["children"]]
+# A frame of another version: answered, so that the other side can tell, and hung up on.
+with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+    s.settimeout(10)
+    s.connect(os.path.join(home.runtime, "gvmd.sock"))
+    s.send(struct.pack("=HHIQ", 1, 0, 0, 7))
+    tap.ok(len(s.recv(4096)) >= 16 and s.recv(4096) == b"", "a gvm of another version is answered and hung up on")
 tap.eq(home.gvm("stop").returncode, 0, "gvm stop")
 tap.ok(gvmtest.wait_for(lambda: not any(gvmtest.alive(p) for p in pids), 5), "and they are gone")
 tap.ok(not os.path.exists(os.path.join(home.runtime, "gvmd.sock")), "and so is the socket")
+
+# A daemon of another version: gvm says so, and can still end it.
+other = subprocess.Popen([sys.executable, "-c", """
+import socket, struct, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+s.bind(sys.argv[1]); s.listen(8); print("up", flush=True)
+while True:
+    c, _ = s.accept(); c.recv(1 << 20); c.send(struct.pack("=HHIQ", 1, 0, 0, 7)); c.close()
+""", os.path.join(home.runtime, "gvmd.sock")], stdout=subprocess.PIPE)
+other.stdout.readline()
+got = home.run("true")
+tap.ok(got.returncode == 125 and "of another version" in got.stderr, "gvm run says that the daemon is of another version",
+       got.stderr)
+got = home.gvm("stop")
+tap.ok(got.returncode == 1 and "--force" in got.stderr and other.poll() is None, "gvm stop names the way out", got.stderr)
+tap.eq(home.gvm("stop", "--force").returncode, 0, "gvm stop --force ends it")
+tap.eq(other.wait(10), -15, "with SIGTERM")
+tap.eq(home.run("true").returncode, 0, "and the next run starts ours")
 tap.done()

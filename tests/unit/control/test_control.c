@@ -726,6 +726,7 @@ static void clients_that_break_the_protocol_are_dropped(void **state)
     gvm_chan_free(c);
     c = client();
     struct gvm_frame f = {
+        .catalogue = gvm_catalogue(),
         .type = GVM_MSG_SHUTDOWN}; /* control's to the parent, not a client's to control */
     assert_int_equal(send(gvm_chan_fd(c), &f, sizeof f, 0), sizeof f);
     assert_false(receive(c, 1000));

@@ -86,10 +86,9 @@ static void what_the_catalogue_forbids_is_refused(void **state)
         {{.type = 0xffff}, 0, 0, -EPROTO},
         {{.type = GVM_MSG_STOP}, 0, 0, -EPROTO},                 /* not control's to send */
         {{.type = GVM_MSG_RUN_FINISH, .len = 2}, 2, 0, -EPROTO}, /* a client's */
-        {{.type = GVM_MSG_READY, .zero = 1}, 0, 0, -EPROTO},
-        {{.type = GVM_MSG_READY, .len = 1}, 0, 0, -EPROTO}, /* claims more than there is */
-        {{.type = GVM_MSG_READY}, 1, 0, -EPROTO},           /* more than it claims */
-        {{.type = GVM_MSG_READY, .len = 1}, 1, 0, -EPROTO}, /* row says empty */
+        {{.type = GVM_MSG_READY, .len = 1}, 0, 0, -EPROTO},      /* claims more than there is */
+        {{.type = GVM_MSG_READY}, 1, 0, -EPROTO},                /* more than it claims */
+        {{.type = GVM_MSG_READY, .len = 1}, 1, 0, -EPROTO},      /* row says empty */
         {{.type = GVM_MSG_READY, .len = UINT32_MAX}, 0, 0, -EPROTO},
         {{.type = GVM_MSG_READY}, 0, 1, -EPROTO},            /* no descriptors allowed */
         {{.type = GVM_MSG_FAILED, .len = 3}, 3, 0, -EPROTO}, /* shorter than its struct */
@@ -98,6 +97,7 @@ static void what_the_catalogue_forbids_is_refused(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct ends e = ends(GVM_ROLE_CONTROL, GVM_ROLE_PARENT, 1 << 20);
         uint8_t packet[64] = {0};
+        rows[i].f.catalogue = gvm_catalogue();
         memcpy(packet, &rows[i].f, sizeof rows[i].f);
         struct iovec iov = {packet, sizeof rows[i].f + rows[i].extra};
         union {
@@ -127,12 +127,31 @@ static void what_the_catalogue_forbids_is_refused(void **state)
     }
 }
 
+/* Another version's numbers mean other things: it is told apart, whatever it says. */
+static void another_version_is_told_apart(void **state)
+{
+    struct ends e = ends(GVM_ROLE_CONTROL, GVM_ROLE_PARENT, 1 << 20);
+    struct gvm_frame f = {.type = GVM_MSG_READY, .catalogue = gvm_catalogue() ^ 1};
+    struct gvm_msg m;
+    struct gvm_err err = {0};
+    assert_true(gvm_catalogue() != 0);
+    assert_int_equal(send(gvm_chan_fd(e.a), &f, sizeof f, 0), sizeof f);
+    assert_int_equal(gvm_chan_recv(e.b, &m), -EPROTONOSUPPORT);
+    assert_int_equal(send(gvm_chan_fd(e.b), &f, sizeof f, 0), sizeof f);
+    assert_int_equal(
+        gvm_chan_call(e.a, GVM_MSG_STATUS, NULL, 0, NULL, 0, 1000, NULL, NULL, &m, &err),
+        -EPROTONOSUPPORT);
+    assert_non_null(strstr(err.text, "another version"));
+    done(e);
+}
+
 static void short_and_huge_packets(void **state)
 {
     static uint8_t big[GVM_MAX_FRAME + 100];
     struct ends e = ends(GVM_ROLE_CONTROL, GVM_ROLE_PARENT, 1 << 20);
     struct gvm_msg m;
-    struct gvm_frame f = {.type = GVM_MSG_POLICY_LOAD, .len = sizeof big - sizeof f};
+    struct gvm_frame f = {
+        .type = GVM_MSG_POLICY_LOAD, .catalogue = gvm_catalogue(), .len = sizeof big - sizeof f};
     memcpy(big, &f, sizeof f);
     assert_true(send(gvm_chan_fd(e.a), big, 15, 0) == 15);
     assert_int_equal(gvm_chan_recv(e.b, &m), -EPROTO);
@@ -378,6 +397,7 @@ int main(void)
         cmocka_unit_test(frames_arrive_whole),
         cmocka_unit_test(what_the_catalogue_forbids_is_not_sent),
         cmocka_unit_test(what_the_catalogue_forbids_is_refused),
+        cmocka_unit_test(another_version_is_told_apart),
         cmocka_unit_test(short_and_huge_packets),
         cmocka_unit_test(descriptors_travel),
         cmocka_unit_test(waiting_frames_keep_their_order),

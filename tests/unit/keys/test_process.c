@@ -257,8 +257,9 @@ static void wrong_sender(void **state)
     struct {
         struct gvm_frame f;
         struct gvm_m_cred m;
-    } bad = {.f = {.type = GVM_MSG_CRED, .len = sizeof bad.m, .id = 1},
-             .m = {.policy = 1, .tls = 1}};
+    } bad = {
+        .f = {.type = GVM_MSG_CRED, .catalogue = gvm_catalogue(), .len = sizeof bad.m, .id = 1},
+        .m = {.policy = 1, .tls = 1}};
     assert_int_equal(write(gvm_chan_fd(liar), &bad, sizeof bad), sizeof bad); /* as the ledger */
     assert_true(sign(&c, 1, 1) < 0);
     assert_false(gets(&c, 1, true, "api.test", "Bearer"));
