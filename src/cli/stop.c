@@ -46,10 +46,10 @@ static int ask_to_stop(struct gvm_chan *chan, int pidfd, bool force, struct gvm_
             err, EPROTONOSUPPORT,
             "the gvmd that runs is of another version, and agents that run now would "
             "lose their way out; gvm stop --force ends it");
-    if (r == -EPROTONOSUPPORT)
-        return syscall(SYS_pidfd_send_signal, pidfd, SIGTERM, NULL, 0) < 0
-                   ? gvm_err_sys(err, errno, "cannot end gvmd")
-                   : 0;
+    if (r == -EPROTONOSUPPORT || (r == -EPIPE && force))
+        r = syscall(SYS_pidfd_send_signal, pidfd, SIGTERM, NULL, 0) < 0 && errno != ESRCH
+                ? gvm_err_sys(err, errno, "cannot end gvmd")
+                : 0;
     /* A daemon that is gone before its answer arrived has done what was asked. */
     return r == -EPIPE ? 0 : r;
 }
