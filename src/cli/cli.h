@@ -76,6 +76,7 @@ enum {
     CLI_EVENT_COLOR = 1, /* colours */
     CLI_EVENT_AGENT = 2, /* with whose it is */
     CLI_EVENT_BARE = 4,  /* without its number and time */
+    CLI_EVENT_WATCH = 8, /* as it happens: time of day, what is called, what the rules would say */
 };
 void cli_print_event(FILE *f, uint64_t index, const struct gvm_json *entry, unsigned style);
 

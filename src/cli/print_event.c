@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <time.h>
 
 #define RED    "\033[31m"
 #define GREEN  "\033[32m"
@@ -80,9 +81,8 @@ static void put_why(const struct printer *p)
     }
 }
 
-static void print_decision(const struct printer *p)
+static void put_url(const struct printer *p)
 {
-    put_verdict(p);
     put(p, "", "method", " ");
     put(p, "", "scheme", "://");
     put(p, "", "host", "");
@@ -93,6 +93,12 @@ static void print_decision(const struct printer *p)
     put(p, "", "path", "");
     if (text(p->e, "query").n)
         fputs("?...", p->f);
+}
+
+static void print_decision(const struct printer *p)
+{
+    put_verdict(p);
+    put_url(p);
     put_why(p);
 }
 
@@ -251,10 +257,75 @@ static void print_members(const struct printer *p)
     }
 }
 
-static const struct {
+/* The entry's time where the person is. */
+static void put_time(const struct printer *p, bool with_day)
+{
+    struct tm tm;
+    int64_t ns;
+    if (gvm_time_parse(text(p->e, "t"), &ns) < 0)
+        return;
+    time_t sec = (time_t)(ns / 1000000000);
+    if (!localtime_r(&sec, &tm))
+        return;
+    if (with_day)
+        fprintf(p->f, "%02d-%02d ", tm.tm_mon + 1, tm.tm_mday);
+    fprintf(p->f, "%02d:%02d:%02d", tm.tm_hour, tm.tm_min, tm.tm_sec);
+}
+
+/* ---- as it happens ---- */
+
+static void watch_decision(const struct printer *p)
+{
+    struct gvm_str d = text(p->e, "decision"), rule = text(p->e, "rule");
+    bool stopped = gvm_str_eqz(text(p->e, "enforced"), "Deny");
+    if (gvm_str_eqz(text(p->e, "kind"), "tcp.open")) {
+        put(p, "connect ", text(p->e, "name").n ? "name" : "host", "");
+        put(p, ":", "port", "");
+    } else {
+        put_url(p);
+    }
+    fputs("  ", p->f);
+    paint(p, verdict_color(d));
+    fputs(stopped ? "stopped: " : "would be ", p->f);
+    cli_print_safe(p->f, d);
+    paint(p, PLAIN);
+    if (rule.n && !gvm_str_eqz(rule, "default"))
+        put_dim(p, "  [", "rule", "]");
+    if (stopped)
+        put_dim(p, "  ", "reason", "");
+}
+
+/* Only what went wrong is shown. */
+static void watch_outcome(const struct printer *p)
+{
+    fputs("  -> ", p->f);
+    put(p, "", "status", " ");
+    put(p, "", "error", "");
+}
+
+static void watch_refused(const struct printer *p)
+{
+    paint(p, RED);
+    fputs("refused  ", p->f);
+    paint(p, PLAIN);
+    put(p, "", "name", " ");
+    put(p, "", "host", " ");
+    put(p, "", "why", "");
+    put(p, " (", "class", ")");
+}
+
+struct kind {
     const char *kind;
     void (*print)(const struct printer *p);
-} kinds[] = {
+};
+
+static const struct kind watched[] = {
+    {"http.decision", watch_decision}, {"tcp.open", watch_decision},
+    {"http.outcome", watch_outcome},   {"http.refused", watch_refused},
+    {"dns.refused", watch_refused},    {"approval", print_approval},
+};
+
+static const struct kind kinds[] = {
     {"http.decision", print_decision}, {"http.outcome", print_outcome},
     {"http.refused", print_refused},   {"dns.refused", print_refused},
     {"dns.query", print_dns},          {"tcp.open", print_tcp_open},
@@ -273,22 +344,41 @@ static void pad(FILE *f, size_t n, size_t width)
 
 static void put_place(const struct printer *p, uint64_t index)
 {
-    struct gvm_str t = text(p->e, "t");
     paint(p, DIM);
     fprintf(p->f, "%6" PRIu64 "  ", index);
-    if (t.n >= 19) { /* 2026-11-23T23:13:00: month, day and time */
-        cli_print_safe(p->f, (struct gvm_str){t.p + 5, 5});
-        fputc(' ', p->f);
-        cli_print_safe(p->f, (struct gvm_str){t.p + 11, 8});
-    }
+    put_time(p, true);
     paint(p, PLAIN);
     fputs("  ", p->f);
+}
+
+static void print_as(const struct printer *p, const struct kind *list, size_t n)
+{
+    struct gvm_str kind = text(p->e, "kind");
+    void (*print)(const struct printer *) = print_members;
+    for (size_t i = 0; i < n; i++)
+        if (gvm_str_eqz(kind, list[i].kind))
+            print = list[i].print;
+    print(p);
+}
+
+static void print_watched(const struct printer *p)
+{
+    paint(p, DIM);
+    put_time(p, false);
+    paint(p, PLAIN);
+    fputs("  ", p->f);
+    print_as(p, watched, sizeof(watched) / sizeof(watched[0]));
+    fputc('\n', p->f);
 }
 
 void cli_print_event(FILE *f, uint64_t index, const struct gvm_json *entry, unsigned style)
 {
     struct printer p = {f, entry, style & CLI_EVENT_COLOR};
     struct gvm_str kind = text(entry, "kind"), agent = text(entry, "agent");
+    if (style & CLI_EVENT_WATCH) {
+        print_watched(&p);
+        return;
+    }
     if (!(style & CLI_EVENT_BARE))
         put_place(&p, index);
     if (style & CLI_EVENT_AGENT) {
@@ -297,10 +387,6 @@ void cli_print_event(FILE *f, uint64_t index, const struct gvm_json *entry, unsi
     }
     cli_print_safe(f, kind);
     pad(f, kind.n, 15);
-    void (*print)(const struct printer *) = print_members;
-    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-        if (gvm_str_eqz(kind, kinds[i].kind))
-            print = kinds[i].print;
-    print(&p);
+    print_as(&p, kinds, sizeof(kinds) / sizeof(kinds[0]));
     fputc('\n', f);
 }

@@ -103,7 +103,7 @@ void run_tty_output(struct run_tty *t)
         ssize_t n = read(t->master, text, sizeof(text));
         if (n <= 0 || gvm_write_all(t->out, text, (size_t)n) < 0)
             return;
-        t->mid_line = text[n - 1] != '\n';
+        t->mid_line = text[n - 1] != '\n' && text[n - 1] != '\r';
         cli_terminal(t->raw, t->mid_line);
     }
 }

@@ -128,19 +128,8 @@ static bool count(struct run *r, const struct gvm_json *e)
 
 /* ---- printing ---- */
 
-/* While the terminal is raw a line must also return to its start. */
-static void write_lines(const struct run *r, const char *text, size_t n)
-{
-    bool raw = r->termios && isatty(2);
-    cli_fresh_line();
-    for (size_t i = 0; i < n; i++) {
-        if (text[i] == '\n' && raw)
-            fputc('\r', stderr);
-        fputc(text[i], stderr);
-    }
-    fflush(stderr);
-}
-
+/* One write, so that the agent's own output does not come in between. While the terminal is raw a
+ * line must also return to its start. */
 static void show(const struct run *r, uint64_t index, const struct gvm_json *e)
 {
     char *text = NULL;
@@ -148,9 +137,14 @@ static void show(const struct run *r, uint64_t index, const struct gvm_json *e)
     FILE *f = open_memstream(&text, &n);
     if (!f)
         return;
-    cli_print_event(f, index, e, cli_color(2) ? CLI_EVENT_COLOR : 0);
-    if (fclose(f) == 0)
-        write_lines(r, text, n);
+    cli_print_event(f, index, e, CLI_EVENT_WATCH | (cli_color(2) ? CLI_EVENT_COLOR : 0));
+    if (r->termios && isatty(2) && fseek(f, -1, SEEK_CUR) == 0)
+        fputs("\r\n", f);
+    if (fclose(f) == 0) {
+        cli_fresh_line();
+        fflush(stderr);
+        (void)!gvm_write_all(2, text, n);
+    }
     free(text);
 }
 
