@@ -214,6 +214,7 @@ def killed_launcher():
     newest = gvmtest.wait_for(lambda: [r for r in runs() if r.get("state") == "running"], 10)
     upper = os.path.join(home.state, "runs", newest[0]["id"], "upper", "keep.txt") if newest else ""
     gvmtest.wait_for(lambda: os.path.exists(upper) and os.path.getsize(upper), 10)
+    tap.ok(newest and processes_of(newest[0]["id"]), "its processes live")
     process.send_signal(signal.SIGKILL)
     process.wait()
     state = gvmtest.wait_for(lambda: [r for r in runs() if r["id"] == newest[0]["id"] and
@@ -221,21 +222,21 @@ def killed_launcher():
     tap.ok(state, "a run whose launcher was killed is known as ended", runs())
     shown = home.gvm("diff", newest[0]["id"])
     tap.ok("+work" in shown.stdout, "its changes are still there", shown.stdout + shown.stderr)
-    left = gvmtest.wait_for(lambda: not sandboxes(), 5)
-    tap.ok(left, "none of its processes is left", sandboxes())
+    left = gvmtest.wait_for(lambda: not processes_of(newest[0]["id"]), 5)
+    tap.ok(left, "none of its processes is left", processes_of(newest[0]["id"]))
     home.gvm("discard", newest[0]["id"], "--all", "--yes")
 
 
-def sandboxes():
-    """Processes of ours that live in another pid namespace."""
+def processes_of(run):
+    """Processes that live in the sandbox of a run."""
     mine = os.readlink("/proc/self/ns/pid")
     found = []
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
                 with open(f"/proc/{name}/environ", "rb") as f:
-                    ours = b"GVM_RUN_ID=" in f.read()
-                if ours and os.readlink(f"/proc/{name}/ns/pid") != mine:
+                    its = f"GVM_RUN_ID={run}".encode() in f.read().split(b"\0")
+                if its and os.readlink(f"/proc/{name}/ns/pid") != mine:
                     found.append(name)
             except OSError:
                 pass
