@@ -121,8 +121,7 @@ for how in ("fetch", "https"):
 
 go = os.path.join(home.workspace, "goclient")
 built = subprocess.run(["go", "build", "-o", go, os.path.join(DATA, "client.go")],
-                       env={**os.environ, "CGO_ENABLED": "0", "GOCACHE": home.top + "/gocache",
-                            "GOFLAGS": "-mod=mod", "GO111MODULE": "off"}, capture_output=True)
+                       env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod", "GO111MODULE": "off"}, capture_output=True)
 tap.ok(built.returncode == 0, "the Go client builds", built.stderr.decode())
 client("static Go, no environment", ["env", "-i", "./goclient", OK, DENIED],
        lambda d, w: w[0:1] == ["200"] and w[2:3] == ["403"]
