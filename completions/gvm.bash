@@ -2,7 +2,7 @@
 # /usr/share/bash-completion/completions/gvm
 # shellcheck shell=bash
 
-_gvm_verbs="run watch suggest check explain trust reload approve diff commit discard undo runs logs events stats audit status stop preflight version help"
+_gvm_verbs="run watch suggest check explain trust reload approve diff review commit discard undo runs logs events stats audit status stop preflight version help"
 
 _gvm_options() {
     case $1 in
@@ -15,6 +15,7 @@ _gvm_options() {
     reload) echo "--help --json" ;;
     approve) echo "--allow --deny --for --help --id --json --list --reason" ;;
     diff) echo "--help --json --stat" ;;
+    review) echo "--accept --all --as-branch --as-patch --discard --drop-rest --help --json" ;;
     commit) echo "--all --force --help --json --yes" ;;
     discard) echo "--all --help --yes" ;;
     undo) echo "--dry-run --force --help --json --last" ;;
@@ -87,7 +88,7 @@ _gvm() {
     events)
         [ "$COMP_CWORD" -eq 2 ] && _gvm_words "trace" "$word"
         ;;
-    diff | commit | discard | undo | logs)
+    diff | review | commit | discard | undo | logs)
         [ "$COMP_CWORD" -eq 2 ] && _gvm_words "$(_gvm_runs)" "$word"
         ;;
     esac

@@ -51,6 +51,14 @@ bool cli_color(int fd);
 void cli_print_safe(FILE *f, struct gvm_str s);
 /* The same for a line of file content: tabs stay. */
 void cli_print_text(FILE *f, struct gvm_str s);
+/* The first character of `s` (which is not empty) in a form that cannot control a terminal: itself,
+ * or visible in its place (\\x1b, \\u{202e}). */
+struct cli_glyph {
+    char bytes[16];
+    unsigned n, cols; /* bytes, and columns they take on a terminal */
+};
+/* Bytes of `s` it stands for. */
+size_t cli_visible(struct gvm_str s, struct cli_glyph *ret);
 /* Flushes stdout; an exit code: GVM_EXIT_OK, or GVM_EXIT_ERROR (said on stderr) when data was lost.
  */
 int cli_flush(void);

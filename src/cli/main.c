@@ -27,6 +27,7 @@ static const struct cli_verb verbs[] = {
     ROW(reload, "make the daemon read its rules again"),
     ROW(approve, "answer requests that wait for a person"),
     ROW(diff, "show what a run would change in your files"),
+    ROW(review, "decide what lands, file by file and hunk by hunk"),
     ROW(commit, "land changes of a run"),
     ROW(discard, "throw changes of a run away"),
     ROW(undo, "make files as they were before a run's changes landed"),

@@ -88,7 +88,8 @@ static void tell(const struct run *r, const struct gvm_changes *all, size_t merg
     }
     if (waiting > shown)
         fprintf(stderr, "  and %zu more\n", waiting - shown);
-    fprintf(stderr, "gvm: next: gvm diff %s, gvm commit %s, gvm discard %s\n", r->id, r->id, r->id);
+    fprintf(stderr, "gvm: next: gvm review %s, gvm diff %s, gvm commit %s, gvm discard %s\n", r->id,
+            r->id, r->id, r->id);
 }
 
 /* While the daemon records the end. Only a run that left something must be found after a power

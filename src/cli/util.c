@@ -127,33 +127,72 @@ static bool deceives(unsigned v)
     return false;
 }
 
-static void print_visible(FILE *f, unsigned v)
+/* Characters of two columns, roughly as terminals draw them (Unicode TR 11). */
+static bool is_wide(unsigned v)
+{
+    static const struct {
+        unsigned lo, hi;
+    } table[] = {{0x1100, 0x115f},   {0x231a, 0x231b},   {0x2329, 0x232a},   {0x23e9, 0x23f3},
+                 {0x25fd, 0x25fe},   {0x2614, 0x2615},   {0x2648, 0x2653},   {0x267f, 0x267f},
+                 {0x2693, 0x2693},   {0x26a1, 0x26a1},   {0x26aa, 0x26ab},   {0x26bd, 0x26be},
+                 {0x26c4, 0x26c5},   {0x26ce, 0x26ce},   {0x26d4, 0x26d4},   {0x26ea, 0x26ea},
+                 {0x26f2, 0x26f3},   {0x26f5, 0x26f5},   {0x26fa, 0x26fa},   {0x26fd, 0x26fd},
+                 {0x2705, 0x2705},   {0x270a, 0x270b},   {0x2728, 0x2728},   {0x274c, 0x274c},
+                 {0x274e, 0x274e},   {0x2753, 0x2755},   {0x2757, 0x2757},   {0x2795, 0x2797},
+                 {0x27b0, 0x27b0},   {0x27bf, 0x27bf},   {0x2b1b, 0x2b1c},   {0x2b50, 0x2b50},
+                 {0x2b55, 0x2b55},   {0x2e80, 0x303e},   {0x3041, 0xa4cf},   {0xa960, 0xa97c},
+                 {0xac00, 0xd7a3},   {0xf900, 0xfaff},   {0xfe10, 0xfe19},   {0xfe30, 0xfe6b},
+                 {0xff01, 0xff60},   {0xffe0, 0xffe6},   {0x16fe0, 0x18cff}, {0x1b000, 0x1b2ff},
+                 {0x1f004, 0x1f004}, {0x1f0cf, 0x1f0cf}, {0x1f18e, 0x1f18e}, {0x1f191, 0x1f19a},
+                 {0x1f200, 0x1f320}, {0x1f32d, 0x1f64f}, {0x1f680, 0x1f6ff}, {0x1f7e0, 0x1f7eb},
+                 {0x1f90c, 0x1f9ff}, {0x1fa70, 0x1faff}, {0x20000, 0x3fffd}};
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+        if (v >= table[i].lo && v <= table[i].hi)
+            return true;
+    return false;
+}
+
+static void make_visible(struct cli_glyph *g, unsigned v)
 {
     static const char names[] = "\nn\rr\tt";
-    for (size_t i = 0; i + 1 < sizeof(names); i += 2)
-        if (v == (unsigned char)names[i]) {
-            fputc('\\', f);
-            fputc(names[i + 1], f);
-            return;
-        }
-    fprintf(f, v < 0x80 ? "\\x%02x" : "\\u{%x}", v);
+    const char *at = v ? memchr(names, (int)v, sizeof(names) - 1) : NULL;
+    int n;
+    if (at && (at - names) % 2 == 0)
+        n = snprintf(g->bytes, sizeof(g->bytes), "\\%c", at[1]);
+    else
+        n = snprintf(g->bytes, sizeof(g->bytes), v < 0x80 ? "\\x%02x" : "\\u{%x}", v);
+    g->n = g->cols = (unsigned)n;
+}
+
+size_t cli_visible(struct gvm_str s, struct cli_glyph *ret)
+{
+    unsigned v = 0;
+    size_t len = decode((const unsigned char *)s.p, s.n, &v);
+    if (!len) {
+        ret->n = ret->cols =
+            (unsigned)snprintf(ret->bytes, sizeof(ret->bytes), "\\x%02x", (unsigned char)s.p[0]);
+        return 1;
+    }
+    if (deceives(v)) {
+        make_visible(ret, v);
+        return len;
+    }
+    memcpy(ret->bytes, s.p, len);
+    ret->n = (unsigned)len;
+    ret->cols = is_wide(v) ? 2 : 1;
+    return len;
 }
 
 static void print_filtered(FILE *f, struct gvm_str s, bool tabs)
 {
-    const unsigned char *p = (const unsigned char *)s.p;
-    for (size_t i = 0; i < s.n;) {
-        unsigned v = 0;
-        size_t len = decode(p + i, s.n - i, &v);
-        if (!len) {
-            fprintf(f, "\\x%02x", p[i++]);
-            continue;
-        }
-        if (deceives(v) && !(tabs && v == '\t'))
-            print_visible(f, v);
-        else
-            fwrite(p + i, 1, len, f);
-        i += len;
+    while (s.n) {
+        struct cli_glyph g;
+        if (tabs && s.p[0] == '\t')
+            g = (struct cli_glyph){.bytes = "\t", .n = 1};
+        size_t n = tabs && s.p[0] == '\t' ? 1 : cli_visible(s, &g);
+        fwrite(g.bytes, 1, g.n, f);
+        s.p += n;
+        s.n -= n;
     }
 }
 

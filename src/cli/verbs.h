@@ -26,6 +26,7 @@ CLI_VERB(trust);
 CLI_VERB(reload);
 CLI_VERB(approve);
 CLI_VERB(diff);
+CLI_VERB(review);
 CLI_VERB(commit);
 CLI_VERB(discard);
 CLI_VERB(undo);

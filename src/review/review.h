@@ -137,6 +137,14 @@ int gvm_change_texts(const char *run_dir, const struct gvm_change *ch, struct gv
  * large, link, device). The bytes of the files stand in it as they are. */
 int gvm_change_diff(const char *run_dir, const struct gvm_change *ch, struct gvm_buf *out,
                     struct gvm_err *err) GVM_MUST_CHECK;
+/* One change as an entry that `git apply` takes, binary files too; nothing for what git does not
+ * store (folders, FIFOs). A conflict that merges is in it merged. */
+int gvm_change_patch(const char *run_dir, const struct gvm_change *ch, struct gvm_buf *out,
+                     struct gvm_err *err) GVM_MUST_CHECK;
+/* What git would store for it: content or link target, and the mode "100644", "100755" or "120000";
+ * NULL when nothing is left there that git stores. */
+int gvm_change_blob(const char *run_dir, const struct gvm_change *ch, struct gvm_buf *out,
+                    const char **ret_mode, struct gvm_err *err) GVM_MUST_CHECK;
 /* SHA-256 (hex) of the owner's file and of the staged one; of a link its target; "" when there is
  * none. */
 int gvm_change_hashes(const char *run_dir, const struct gvm_change *ch, char ret_before[65],

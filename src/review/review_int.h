@@ -62,6 +62,12 @@ int review_uncover(const struct review_run *r, struct gvm_str path) GVM_MUST_CHE
 /* Removes folders of the upper layer, from `dir` upwards, that say nothing any more. */
 void review_prune(const struct review_run *r, struct gvm_str dir);
 
+/* ---- image.c ---- */
+
+#define REVIEW_IMAGE 64
+/* "PNG picture 640x480" from the first bytes of a file; false when it is none that is known. */
+bool review_image(struct gvm_str head, char dst[REVIEW_IMAGE]);
+
 /* ---- rename.c ---- */
 
 /* A new file with the content of a deleted one becomes RENAMED; `from` of both names the other. */
@@ -228,6 +234,9 @@ int review_base_read(const struct review_run *run, struct gvm_str path,
                      struct gvm_buf *out) GVM_MUST_CHECK;
 int review_base_write(const struct review_run *run, struct gvm_str path,
                       struct gvm_str text) GVM_MUST_CHECK;
+
+/* A name as git writes it after `prefix`: plain, or quoted; NULL is /dev/null. */
+void review_put_name(struct gvm_buf *out, const char *prefix, struct gvm_str path);
 
 /* ---- text.c, merge.c ---- */
 

@@ -68,12 +68,16 @@ static int read_text(const struct side *s, struct gvm_buf *out)
 }
 
 /* A name as git writes it: plain, or quoted with octal escapes. */
-static void put_name(struct gvm_buf *out, const char *prefix, struct gvm_str path)
+void review_put_name(struct gvm_buf *out, const char *prefix, struct gvm_str path)
 {
     bool plain = gvm_utf8_valid(path);
     for (size_t i = 0; plain && i < path.n; i++)
         plain = (unsigned char)path.p[i] >= 0x20 && path.p[i] != 0x7f && path.p[i] != '"' &&
                 path.p[i] != '\\';
+    if (!prefix) {
+        gvm_buf_addz(out, "/dev/null");
+        return;
+    }
     if (plain) {
         gvm_buf_addz(out, prefix);
         gvm_buf_adds(out, path);
@@ -95,9 +99,9 @@ static void put_name(struct gvm_buf *out, const char *prefix, struct gvm_str pat
 static void put_head(struct gvm_buf *out, const struct gvm_change *ch)
 {
     gvm_buf_addz(out, "diff --git ");
-    put_name(out, "a/", ch->path);
+    review_put_name(out, "a/", ch->path);
     gvm_buf_addc(out, ' ');
-    put_name(out, "b/", ch->path);
+    review_put_name(out, "b/", ch->path);
     gvm_buf_addc(out, '\n');
     if (!ch->host_mode)
         gvm_buf_addf(out, "new file mode %06o\n", ch->mode);
@@ -127,7 +131,7 @@ static void put_link(struct gvm_buf *out, const char *sign, const struct side *s
     if (n < 0)
         return;
     gvm_buf_addf(out, "%slink to ", sign);
-    put_name(out, "", (struct gvm_str){target, (size_t)n});
+    review_put_name(out, "", (struct gvm_str){target, (size_t)n});
     gvm_buf_addc(out, '\n');
 }
 
@@ -136,23 +140,39 @@ static void put_texts(struct gvm_buf *out, const struct gvm_change *ch, struct g
     if (!hunks.n)
         return; /* only a mode, or an empty file came or went: the head says it */
     gvm_buf_addz(out, "--- ");
-    if (S_ISREG(ch->host_mode))
-        put_name(out, "a/", ch->path);
-    else
-        gvm_buf_addz(out, "/dev/null");
+    review_put_name(out, S_ISREG(ch->host_mode) ? "a/" : NULL, ch->path);
     gvm_buf_addz(out, "\n+++ ");
-    if (S_ISREG(ch->mode))
-        put_name(out, "b/", ch->path);
-    else
-        gvm_buf_addz(out, "/dev/null");
+    review_put_name(out, S_ISREG(ch->mode) ? "b/" : NULL, ch->path);
     gvm_buf_addc(out, '\n');
     gvm_buf_adds(out, hunks);
+}
+
+/* "before -> after" of what a picture is. */
+static void put_pictures(struct gvm_buf *out, const struct side *host, const struct side *up)
+{
+    const struct side *sides[2] = {host, up};
+    bool any = false;
+    for (int k = 0; k < 2; k++) {
+        char text[REVIEW_IMAGE];
+        uint8_t head[REVIEW_HEAD];
+        GVM_AUTOCLOSE int fd = -1;
+        struct stat st;
+        if (!sides[k]->there || !S_ISREG(sides[k]->st.st_mode) ||
+            review_open_file(sides[k]->dir, sides[k]->leaf, &fd, &st) < 0)
+            continue;
+        ssize_t n = pread(fd, head, sizeof(head), 0);
+        if (n <= 0 || !review_image((struct gvm_str){(const char *)head, (size_t)n}, text))
+            continue;
+        gvm_buf_addf(out, "%s%s", any ? " -> " : ", ", text);
+        any = true;
+    }
 }
 
 static void put_summary(struct gvm_buf *out, const struct side *host, const struct side *up,
                         const char *why)
 {
     gvm_buf_addf(out, "%s", why);
+    put_pictures(out, host, up);
     if (host->there && S_ISREG(host->st.st_mode))
         gvm_buf_addf(out, ", %lld bytes", (long long)host->st.st_size);
     if (up->there && S_ISREG(up->st.st_mode))

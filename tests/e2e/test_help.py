@@ -10,8 +10,8 @@ import gvmtest
 tap = gvmtest.Tap()
 home = gvmtest.Home()
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-VERBS = ("run watch suggest check explain trust reload approve diff commit discard undo runs logs events stats "
-         "audit status stop preflight version help").split()
+VERBS = ("run watch suggest check explain trust reload approve diff review commit discard undo runs logs events "
+         "stats audit status stop preflight version help").split()
 
 
 def page(name):
