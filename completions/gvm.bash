@@ -6,8 +6,8 @@ _gvm_verbs="run watch suggest check explain trust reload approve diff review com
 
 _gvm_options() {
     case $1 in
-    run) echo "--agent-id --config --default --disk --env --help --hide --interactive --json --no-intercept --pids --reveal --sandbox --timeout --watch --workspace" ;;
-    watch) echo "--agent-id --config --default --disk --env --help --hide --interactive --json --no-intercept --pids --reveal --sandbox --timeout --watch --workspace" ;;
+    run) echo "--agent-id --config --continue --default --disk --env --help --hide --interactive --json --no-intercept --pids --reveal --sandbox --timeout --watch --workspace" ;;
+    watch) echo "--agent-id --config --continue --default --disk --env --help --hide --interactive --json --no-intercept --pids --reveal --sandbox --timeout --watch --workspace" ;;
     suggest) echo "--apply --config --help --json --run --writes" ;;
     check) echo "--help --json --strict" ;;
     explain) echo "--agent --config --help --json --protocol" ;;
@@ -69,7 +69,7 @@ _gvm() {
         fi
     fi
     case $before in
-    --run) _gvm_words "$(_gvm_runs)" "$word"; return ;;
+    --run | --continue) _gvm_words "$(_gvm_runs)" "$word"; return ;;
     --default) _gvm_words "deny approve delay" "$word"; return ;;
     --writes) _gvm_words "allow delay approve" "$word"; return ;;
     --decision) _gvm_words "Allow AuditOnly Delay RequireApproval Deny" "$word"; return ;;

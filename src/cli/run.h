@@ -21,7 +21,7 @@ struct run_list {
 struct run_options {
     bool watch, ask, json, literal; /* literal: the command stood behind "--" */
     const char *json_file;          /* NULL: stderr */
-    const char *agent, *config, *workspace, *dflt;
+    const char *agent, *config, *workspace, *dflt, *go_on; /* go_on: the run to continue */
     uint64_t timeout_ms, max_pids, max_files, max_disk;
     struct run_list no_intercept, pass, hide, reveal;
     char **command;
@@ -37,6 +37,8 @@ struct run {
     char dir[GVM_PATH_MAX]; /* state/runs/<id> */
     char workspace[PATH_MAX], cwd[PATH_MAX], home[PATH_MAX];
     char config[GVM_PATH_MAX];
+    char old_dir[GVM_PATH_MAX]; /* of the run that is continued */
+    const char *old_workspace;  /* NULL without --continue */
     bool has_config, registered;
     const char *const *argv;
     struct gvm_sandbox *sandbox;

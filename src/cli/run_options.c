@@ -21,6 +21,7 @@ const char cli_run_usage[] =
     "      --agent-id ID       name in rules and record (default: the command's name)\n"
     "      --config FILE       use this rule file\n"
     "      --workspace DIR     what the agent works on (default: here)\n"
+    "      --continue RUN      go on from what that run left staged\n"
     "      --timeout TIME      end the agent after 90, 90s, 10m, 2h; exit code 124\n"
     "      --default WHAT      for calls no rule names: deny, approve or delay\n"
     "      --no-intercept HOST do not look into TLS to this host ('*' as in rules)\n"
@@ -53,7 +54,8 @@ enum {
     OPT_HIDE,
     OPT_REVEAL,
     OPT_PIDS,
-    OPT_DISK
+    OPT_DISK,
+    OPT_CONTINUE
 };
 
 static const struct option longs[] = {
@@ -72,6 +74,7 @@ static const struct option longs[] = {
     {"reveal", required_argument, NULL, OPT_REVEAL},
     {"pids", required_argument, NULL, OPT_PIDS},
     {"disk", required_argument, NULL, OPT_DISK},
+    {"continue", required_argument, NULL, OPT_CONTINUE},
     {"json", optional_argument, NULL, OPT_JSON},
     {"help", no_argument, NULL, 'h'},
     {0},
@@ -127,6 +130,9 @@ static int take(int c, char **argv, struct run_options *o)
         return -1;
     case OPT_CONFIG:
         o->config = optarg;
+        return -1;
+    case OPT_CONTINUE:
+        o->go_on = optarg;
         return -1;
     case OPT_WORKSPACE:
         o->workspace = optarg;

@@ -19,6 +19,28 @@
 
 /* ---- paths and names ---- */
 
+/* --continue: whose staged changes this run goes on from, and so where. */
+static int find_old(struct run *r, struct gvm_err *err)
+{
+    char id[GVM_MAX_RUN_ID + 1];
+    struct gvm_run_record old;
+    if (!r->opt.go_on)
+        return 0;
+    int x = cli_find_run(r->opt.go_on, id, r->old_dir, err);
+    if (x == 0)
+        x = gvm_run_record_read(r->old_dir, &old, err);
+    if (x < 0)
+        return x;
+    if (gvm_run_is_live(&old))
+        return gvm_err_set(err, EBUSY, "the agent of run %s still runs", id);
+    if (!r->opt.workspace)
+        r->opt.workspace = gvm_arena_dup(r->arena, old.workspace, strlen(old.workspace));
+    memcpy(r->record.continues, id, sizeof(id));
+    r->record.layer_ns = old.layer_ns ? old.layer_ns : old.started_ns;
+    r->old_workspace = gvm_arena_dup(r->arena, old.workspace, strlen(old.workspace));
+    return r->opt.workspace && r->old_workspace ? 0 : gvm_err_set(err, ENOMEM, "out of memory");
+}
+
 static int choose_places(struct run *r, struct gvm_err *err)
 {
     char here[PATH_MAX];
@@ -114,7 +136,12 @@ int run_prepare(struct run *r, struct gvm_err *err)
 {
     int x = run_choose_command(r, err);
     if (x == 0)
+        x = find_old(r, err);
+    if (x == 0)
         x = choose_places(r, err);
+    if (x == 0 && r->old_workspace && strcmp(r->old_workspace, r->workspace) != 0)
+        return gvm_err_set(err, EINVAL, "run %s worked in %s, which is another workspace",
+                           r->record.continues, r->old_workspace);
     if (x == 0)
         x = cli_config_choose(r->opt.config, r->workspace, r->config, &r->has_config, stderr, err);
     if (x == 0 && r->has_config)
@@ -210,10 +237,23 @@ static void tell_notes(const struct run *r)
     }
 }
 
+/* The record comes first: with the layers, what was staged is this run's. */
+static int take_over(struct run *r, struct gvm_err *err)
+{
+    if (!r->old_workspace)
+        return 0;
+    int x = write_record(r, err);
+    if (x == 0)
+        x = gvm_run_record_write(r->dir, &r->record, err);
+    return x < 0 ? x : gvm_run_hand_over(r->old_dir, r->dir, err);
+}
+
 int run_launch(struct run *r, struct gvm_err *err)
 {
     struct gvm_str pem = {0};
-    int x = create(r, err);
+    int x = take_over(r, err);
+    if (x == 0)
+        x = create(r, err);
     if (x == 0)
         x = cli_connect(true, &r->chan, err);
     if (x == 0 && (r->opt.watch || r->opt.ask))

@@ -118,7 +118,8 @@ static int plan_merge(struct review_txn *t, const struct gvm_change *ch, struct 
 bool review_is_conflict(const struct review_run *run, struct gvm_str path,
                         const struct review_state *host)
 {
-    if (!host->mode || S_ISDIR(host->mode) || host->ctime_ns <= run->rec.started_ns)
+    int64_t since = run->rec.layer_ns ? run->rec.layer_ns : run->rec.started_ns;
+    if (!host->mode || S_ISDIR(host->mode) || host->ctime_ns <= since)
         return false;
     if (!S_ISREG(host->mode))
         return true;

@@ -40,6 +40,10 @@ static int encode(const struct gvm_run_record *r, struct gvm_buf *out, struct gv
     gvm_jw_kstrz(&w, "command", r->command);
     gvm_jw_kint(&w, "started_ns", r->started_ns);
     gvm_jw_kint(&w, "ended_ns", r->ended_ns);
+    if (r->layer_ns)
+        gvm_jw_kint(&w, "layer_ns", r->layer_ns);
+    if (r->continues[0])
+        gvm_jw_kstrz(&w, "continues", r->continues);
     gvm_jw_kint(&w, "exit", r->exit_code);
     gvm_jw_kint(&w, "launcher", r->launcher);
     gvm_jw_kbool(&w, "watch", r->watch);
@@ -99,6 +103,9 @@ static int fill(struct gvm_run_record *r, const struct gvm_json *v)
     bad |= gvm_str_copy(r->agent, sizeof(r->agent), gvm_str(gvm_json_text(v, "agent", "")));
     bad |= gvm_str_copy(r->command, sizeof(r->command), gvm_str(gvm_json_text(v, "command", "")));
     bad |= get_workspace(v, r->workspace);
+    bad |= gvm_str_copy(r->continues, sizeof(r->continues),
+                        gvm_str(gvm_json_text(v, "continues", "")));
+    r->layer_ns = gvm_json_int(v, "layer_ns", 0);
     r->started_ns = gvm_json_int(v, "started_ns", 0);
     r->ended_ns = gvm_json_int(v, "ended_ns", 0);
     r->exit_code = (int)gvm_json_int(v, "exit", 0);

@@ -11,6 +11,7 @@
 
 #define MAX_TRIES 16 /* deleted files of the same size that are compared with one new file */
 #define MAX_BYTES (256u << 20) /* compared in all */
+#define MIN_SIZE  64u          /* equal bytes of a smaller file may be chance */
 
 struct gone {
     uint64_t size;
@@ -55,28 +56,41 @@ static size_t first_of_size(const struct gone *list, size_t n, uint64_t size)
     return lo;
 }
 
+/* Two short files that are equal may be so by chance: the overlay's own trace, or the same name in
+ * another folder, is worth more. */
+static bool plausible(const struct gvm_change *made, const struct gvm_change *gone)
+{
+    return made->copied || made->size >= MIN_SIZE ||
+           gvm_str_eq(review_basename(made->path), review_basename(gone->path));
+}
+
+static void join(struct gone *gone, struct gvm_change *made)
+{
+    gone->used = true;
+    gone->ch->from = made->path;
+    made->from = gone->ch->path;
+    made->kind = GVM_CHANGE_RENAMED;
+    if (made->class_ != GVM_CLASS_AUTO)
+        return;
+    made->class_ = GVM_CLASS_MANUAL;
+    made->why = "a file of yours under another name";
+}
+
 static void match(const struct review_run *run, struct gone *list, size_t n,
                   struct gvm_change *made, uint64_t *budget)
 {
     size_t i = first_of_size(list, n, made->size);
     for (int tries = 0; i < n && list[i].size == made->size && tries < MAX_TRIES; i++) {
-        if (list[i].used)
+        if (list[i].used || !plausible(made, list[i].ch))
             continue;
         if (made->size > *budget)
             return;
         *budget -= made->size;
         tries++;
-        if (!same(run, made, list[i].ch))
-            continue;
-        list[i].used = true;
-        list[i].ch->from = made->path;
-        made->from = list[i].ch->path;
-        made->kind = GVM_CHANGE_RENAMED;
-        if (made->class_ == GVM_CLASS_AUTO) {
-            made->class_ = GVM_CLASS_MANUAL;
-            made->why = "a file of yours under another name";
+        if (same(run, made, list[i].ch)) {
+            join(&list[i], made);
+            return;
         }
-        return;
     }
 }
 
@@ -104,10 +118,13 @@ int review_find_renames(const struct review_run *run, struct gvm_changes *c)
         if (c->list[i].kind == GVM_CHANGE_DELETED && S_ISREG(c->list[i].host_mode))
             list[n++] = (struct gone){.size = host_size(run, c->list[i].path), .ch = &c->list[i]};
     qsort(list, n, sizeof(*list), by_size);
-    for (size_t i = 0; i < c->n; i++) {
-        struct gvm_change *ch = &c->list[i];
-        if (ch->kind == GVM_CHANGE_CREATED && S_ISREG(ch->mode) && ch->size)
-            match(run, list, n, ch, &budget);
-    }
+    /* Those that the overlay knows to be copies come first. */
+    for (int copied = 1; copied >= 0; copied--)
+        for (size_t i = 0; i < c->n; i++) {
+            struct gvm_change *ch = &c->list[i];
+            if (ch->kind == GVM_CHANGE_CREATED && S_ISREG(ch->mode) && ch->size &&
+                ch->copied == (copied == 1))
+                match(run, list, n, ch, &budget);
+        }
     return 0;
 }

@@ -49,6 +49,7 @@ struct gvm_change {
     uint64_t size;
     uint64_t links;      /* names the staged file has in the layer; 0 when deleted */
     struct gvm_str from; /* renamed: where the file was; deleted and renamed: where it went */
+    bool copied;         /* made by copying a file of the workspace up, not from nothing */
     bool conflict;       /* the owner's file is not what the agent began with */
     const char *refusal; /* why it can only be discarded, static text; NULL when it can land */
 };
@@ -184,6 +185,8 @@ struct gvm_run_record {
     char workspace[4096];
     char command[512];            /* for people: arguments joined, cut */
     int64_t started_ns, ended_ns; /* ended 0 = still running or killed */
+    int64_t layer_ns; /* since when its changes grow: the first run's start when it continues one */
+    char continues[GVM_MAX_RUN_ID + 1]; /* the run it goes on from, "" = none */
     int exit_code;
     pid_t launcher; /* pid of gvm run, to tell running from killed */
     bool watch;
@@ -197,6 +200,9 @@ int gvm_run_record_put(const char *run_dir, const struct gvm_run_record *r,
                        struct gvm_err *err) GVM_MUST_CHECK;
 int gvm_run_record_read(const char *run_dir, struct gvm_run_record *ret,
                         struct gvm_err *err) GVM_MUST_CHECK;
+/* What the run of `old_dir` left staged becomes the run's of `new_dir`, which has its record on
+ * disk and no layers yet. */
+int gvm_run_hand_over(const char *old_dir, const char *new_dir, struct gvm_err *err) GVM_MUST_CHECK;
 /* True while the launcher named in the record lives: not ended, and its pid is not somebody else's.
  */
 bool gvm_run_is_live(const struct gvm_run_record *r);

@@ -86,6 +86,7 @@ static int add(struct scan *s, struct gvm_change ch, const struct review_facts *
     if (f->now) {
         ch.mode = f->now->st_mode;
         ch.size = S_ISREG(ch.mode) ? (uint64_t)f->now->st_size : 0;
+        ch.copied = f->origin;
         ch.links = S_ISREG(ch.mode) ? f->now->st_nlink : 1;
     }
     if (f->host) {
