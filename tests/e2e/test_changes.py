@@ -269,14 +269,14 @@ home.write_config("[policy]\ndefault = { type = \"Deny\" }\n")
 
 # ---- a rename ----
 
-put(home.workspace, "was.c", "int moved;\n")
+put(home.workspace, "was.c", "int moved;\n" * 9)
 run_id, upper = new_run()
-put(upper, "lib/now.c", "int moved;\n")
+put(upper, "lib/now.c", "int moved;\n" * 9)
 whiteout(upper, "was.c")
 changes = waiting(run_id)
 tap.eq((changes["lib/now.c"]["change"], changes["lib/now.c"]["from"], changes["was.c"]["renamed_to"]),
        ("renamed", "was.c", "lib/now.c"), "a rename is told as one")
-tap.eq((home.gvm("commit", "lib/now.c").returncode, read("lib/now.c"), read("was.c")), (0, "int moved;\n", None),
+tap.eq((home.gvm("commit", "lib/now.c").returncode, read("lib/now.c"), read("was.c")), (0, "int moved;\n" * 9, None),
        "and lands as one")
 
 # ---- discarding, and runs that still live ----
