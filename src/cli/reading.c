@@ -147,7 +147,11 @@ int cli_reading_follow(const struct cli_reading *v, uint64_t from, cli_reading_f
     int r = gvm_ledger_reader_open(v->dir, from, &reader, err);
     if (r < 0)
         return r;
-    gvm_buf_init(&scratch, GVM_MAX_ENTRY + 1);
+    gvm_buf_init(&scratch, GVM_INDEX_SCRATCH);
+    if (!gvm_buf_space(&scratch, GVM_MAX_ENTRY)) {
+        gvm_ledger_reader_free(reader);
+        return gvm_err_set(err, ENOMEM, "out of memory");
+    }
     /* Watched before it is looked at, so that nothing comes between. */
     struct pollfd p[2] = {{.fd = gvm_ledger_reader_fd(reader), .events = POLLIN},
                           {.fd = STDOUT_FILENO}}; /* whoever reads us may go away */

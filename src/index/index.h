@@ -28,7 +28,9 @@ struct gvm_index_facts {
     bool llm;                                  /* it has one */
 };
 /* Reads one entry. The texts are views into `line`, or into `scratch` where they had escapes; both
- * must outlive *ret. Never fails: what cannot be read is not `whole`. */
+ * must outlive *ret. What cannot be read is not `whole`; nor is an entry for which `scratch` has no
+ * room: who may not miss one reserves GVM_MAX_ENTRY bytes first. */
+#define GVM_INDEX_SCRATCH (GVM_MAX_ENTRY + 1)
 void gvm_index_facts(struct gvm_str line, struct gvm_buf *scratch, struct gvm_index_facts *ret);
 
 /* Which entries are wanted. NULL and 0 mean any. */

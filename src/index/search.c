@@ -35,10 +35,13 @@ int gvm_index_open(const char *ledger_dir, const char *index_dir, struct gvm_ind
     if (!ix)
         return gvm_err_set(err, ENOMEM, "out of memory");
     ix->own_fd = ix->lock_fd = -1;
-    gvm_buf_init(&ix->scratch, GVM_MAX_ENTRY + 1);
+    gvm_buf_init(&ix->scratch, GVM_INDEX_SCRATCH);
     int r = 0;
-    if (gvm_str_copy(ix->dir, sizeof ix->dir, gvm_str(ledger_dir)) < 0 ||
-        gvm_str_copy(ix->own, sizeof ix->own, gvm_str(index_dir ? index_dir : "")) < 0)
+    /* All of it now: an entry must not go missing later for want of memory. */
+    if (!gvm_buf_space(&ix->scratch, GVM_MAX_ENTRY))
+        r = gvm_err_set(err, ENOMEM, "out of memory");
+    else if (gvm_str_copy(ix->dir, sizeof ix->dir, gvm_str(ledger_dir)) < 0 ||
+             gvm_str_copy(ix->own, sizeof ix->own, gvm_str(index_dir ? index_dir : "")) < 0)
         r = gvm_err_set(err, ENAMETOOLONG, "the path of the ledger is too long");
     if (r == 0)
         r = gvm_ledger_reader_open(ix->dir, 0, &ix->reader, err);

@@ -3,9 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +10,10 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <cmocka.h>
+#include <signal.h>
+#include <sys/resource.h>
+#define UNIT_FAIL_ALLOC
+#include "../unit.h"
 #include "index/index_int.h"
 
 #define T0 INT64_C(1790000000000000000)
@@ -432,6 +432,88 @@ static void test_no_place(void **state)
     assert_true(note[0] != '\0');
 }
 
+/* One question that may fail: the answer, or a negative errno. */
+static int try_search(const struct gvm_index_filter *f, struct answer *ret)
+{
+    struct gvm_err err = {0};
+    struct gvm_index *ix = NULL;
+    struct gvm_index_search *s = NULL;
+    struct gvm_str line;
+    uint64_t index = 0;
+    struct answer a = {0};
+    int r = gvm_index_open(ledger, own, &ix, &err);
+    if (r == 0)
+        r = gvm_index_search(ix, f, 0, &s, &err);
+    while (r == 0 && (r = gvm_index_next(s, &index, &line, &err)) > 0) {
+        a.first = a.n++ ? a.first : index;
+        a.last = index;
+        for (size_t i = 0; i < line.n; i++)
+            a.sum = a.sum * 31 + (unsigned char)line.p[i];
+        r = 0;
+    }
+    a.end = s ? gvm_index_end(s) : 0;
+    gvm_index_search_free(s);
+    gvm_index_free(ix);
+    *ret = a;
+    return r;
+}
+
+static void remove_index(void)
+{
+    assert_int_equal(gvm_remove_tree_at(AT_FDCWD, own, NULL), 0);
+}
+
+/* Every allocation fails once, ours and SQLite's: the answer is right, or there is none. */
+static void test_no_memory(void **state)
+{
+    struct gvm_index_filter f = {.kind = "http.*", .host = "h*.test"};
+    if (!unit_can_fail)
+        skip();
+    put_entries(0, 0, 60, 1);
+    sign(50);
+    struct answer want = search(NULL, &f, 0, NULL), a;
+    unsigned failed = 0, right = 0;
+    bool reached = true;
+    for (long n = 1; reached; n += 1 + n / 40) {
+        remove_index();
+        unit_fail_at = n;
+        int r = try_search(&f, &a);
+        reached = unit_fail_at == 0;
+        unit_fail_at = 0;
+        if (r == 0 && memcmp(&a, &want, sizeof a) != 0)
+            fail_msg("allocation %ld: %" PRIu64 " entries instead of %" PRIu64, n, a.n, want.n);
+        assert_true(r == 0 || r == -ENOMEM);
+        failed += r < 0;
+        right += r == 0;
+    }
+    assert_true(failed > 0 && right > 10);
+    same_answers("with memory again");
+}
+
+/* A disk that is full after so many bytes: the log answers, and the index is whole when there is
+ * room. */
+static void test_no_room(void **state)
+{
+    struct gvm_index_filter f = {.kind = "http.*"};
+    struct rlimit full, found;
+    put_entries(0, 0, 1200, 1);
+    sign(1200);
+    struct answer want = search(NULL, &f, 0, NULL);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &found), 0);
+    (void)signal(SIGXFSZ, SIG_IGN);
+    for (rlim_t bytes = 0; bytes < 4 << 20; bytes = bytes * 3 / 2 + 1500) {
+        remove_index();
+        full = (struct rlimit){bytes, found.rlim_max};
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &full), 0);
+        struct answer a = search(own, &f, 0, NULL);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &found), 0);
+        assert_memory_equal(&a, &want, sizeof a);
+        a = search(own, &f, 0, NULL); /* goes on with what there is */
+        assert_memory_equal(&a, &want, sizeof a);
+    }
+    same_answers("with room again");
+}
+
 static void test_no_ledger(void **state)
 {
     struct gvm_err err = {0};
@@ -449,7 +531,8 @@ int main(void)
         T(test_another_log),    T(test_pruned),
         T(test_damaged),        T(test_lying),
         T(test_somebody_fills), T(test_no_place),
-        T(test_no_ledger),
+        T(test_no_ledger),      T(test_no_memory),
+        T(test_no_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
