@@ -23,7 +23,7 @@ _gvm_options() {
     logs) echo "--dir --follow --help --json" ;;
     events) echo "--agent --decision --dir --follow --help --host --json --kind --last --run --since --until" ;;
     stats) echo "--agent --decision --dir --help --host --json --run --since --until" ;;
-    audit) echo "--bundle --dir --entry --help --json --key --origin --out --redact --run --since --where" ;;
+    audit) echo "--bundle --dir --entry --help --json --key --origin --out --redact --resume --run --since --where" ;;
     status) echo "--help --json" ;;
     stop) echo "--force --help" ;;
     preflight) echo "--help" ;;

@@ -11,7 +11,8 @@
 #include <unistd.h>
 
 const char cli_audit_usage[] =
-    "usage: gvm audit verify [--key KEY] [--dir DIR] [--since FILE] [--json]\n"
+    "usage: gvm audit verify [--key KEY] [--dir DIR] [--since FILE] [--resume FILE]\n"
+    "                        [--json]\n"
     "       gvm audit prove INDEX|EVENT [--out FILE] [--redact NAMES] [--dir DIR]\n"
     "       gvm audit prove EVENT --bundle|--run RUN|--where NAME=VALUE...\n"
     "                       [--out FILE] [--redact NAMES] [--dir DIR]\n"
@@ -40,6 +41,8 @@ const char cli_audit_usage[] =
     "      --key KEY      verifier key (name+hex+base64), or a file that holds one\n"
     "      --dir DIR      the ledger's directory, when it is not this user's own\n"
     "      --since FILE   a checkpoint kept elsewhere, older or newer\n"
+    "      --resume FILE  a head verified before: reads only what came after it, and\n"
+    "                     keeps the new one there when all is good\n"
     "      --entry FILE   the entry's bytes (FILE.entry)\n"
     "      --bundle       every entry of the event (a request's outcome ...)\n"
     "      --run RUN      every entry of a run\n"
@@ -50,7 +53,8 @@ const char cli_audit_usage[] =
     "      --json         as one JSON object\n"
     "  -h, --help         this text\n"
     "\n"
-    "Exit code: 0 all good, 1 could not look, 2 usage or no key, 3 tampering found.\n";
+    "Exit code: 0 all good, 1 failed, 2 usage, or a record or key that cannot be\n"
+    "used, 3 tampering found.\n";
 
 int audit_read(const char *path, size_t max, struct gvm_buf *out, struct gvm_err *err)
 {
@@ -202,7 +206,8 @@ enum {
     RUN = 256,
     WHERE = 512,
     REDACT = 1024,
-    BUNDLE = 2048
+    BUNDLE = 2048,
+    RESUME = 4096
 };
 
 static const struct audit_verb {
@@ -210,7 +215,7 @@ static const struct audit_verb {
     int (*run)(const struct audit_opts *o);
     unsigned takes;
 } verbs[] = {
-    {"verify", audit_verify, KEY | DIR | SINCE | JSON},
+    {"verify", audit_verify, KEY | DIR | SINCE | RESUME | JSON},
     {"prove", audit_prove, DIR | OUT | ARG | RUN | WHERE | REDACT | BUNDLE},
     {"extends", extends, DIR | OUT | SINCE},
     {"verify-proof", audit_verify_proof, KEY | JSON | ENTRY | SINCE | ARG},
@@ -224,6 +229,7 @@ static const struct option options[] = {
     {"dir", required_argument, NULL, DIR},
     {"since", required_argument, NULL, SINCE},
     {"json", no_argument, NULL, JSON},
+    {"resume", required_argument, NULL, RESUME},
     {"out", required_argument, NULL, OUT},
     {"entry", required_argument, NULL, ENTRY},
     {"origin", required_argument, NULL, ORIGIN},
@@ -248,8 +254,9 @@ static void set_option(struct audit_opts *o, int c, const char *arg)
     struct {
         int c;
         const char **to;
-    } texts[] = {{KEY, &o->key},       {SINCE, &o->since}, {OUT, &o->out},      {ENTRY, &o->entry},
-                 {ORIGIN, &o->origin}, {RUN, &o->run},     {REDACT, &o->redact}};
+    } texts[] = {{KEY, &o->key}, {SINCE, &o->since},  {RESUME, &o->resume},
+                 {OUT, &o->out}, {ENTRY, &o->entry},  {ORIGIN, &o->origin},
+                 {RUN, &o->run}, {REDACT, &o->redact}};
     if (c == JSON)
         o->json = true;
     if (c == BUNDLE)

@@ -8,7 +8,7 @@
 /* The options of all of them; which ones a verb takes is in its row (audit.c). */
 #define AUDIT_WHERE 16u
 struct audit_opts {
-    const char *key, *since, *out, *entry, *origin, *run, *redact;
+    const char *key, *since, *resume, *out, *entry, *origin, *run, *redact;
     const char *where[AUDIT_WHERE];
     unsigned nwhere;
     bool json, bundle;

@@ -2,7 +2,10 @@
 #include "cli/audit_int.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+
+enum { MAX_VERIFIED = 8192, MAX_THREADS = 16 };
 
 static int load_since(const char *path, const struct gvm_vkey *key, struct gvm_checkpoint *ret,
                       struct gvm_err *err)
@@ -12,6 +15,30 @@ static int load_since(const char *path, const struct gvm_vkey *key, struct gvm_c
     if (!r)
         r = gvm_err_wrap(err, gvm_checkpoint_open(gvm_buf_str(&note), key, ret, err), "%s", path);
     gvm_buf_done(&note);
+    return r;
+}
+
+/* A head verified before; one that is not there is none. */
+static int load_resume(const char *path, struct gvm_verified *ret, bool *ret_there,
+                       struct gvm_err *err)
+{
+    struct gvm_buf text;
+    int r = audit_read(path, MAX_VERIFIED, &text, err);
+    *ret_there = r == 0;
+    if (!r)
+        r = gvm_err_wrap(err, gvm_verified_parse(gvm_buf_str(&text), ret, err), "%s", path);
+    gvm_buf_done(&text);
+    return r == -ENOENT ? 0 : r;
+}
+
+static int keep_resume(const char *path, const struct gvm_verified *v, struct gvm_err *err)
+{
+    struct gvm_buf text;
+    gvm_buf_init(&text, MAX_VERIFIED);
+    int r = gvm_verified_write(v, &text);
+    r = r < 0 ? gvm_err_sys(err, -r, "cannot write %s", path)
+              : gvm_write_file_at(AT_FDCWD, path, gvm_buf_data(&text), text.len, 0600, err);
+    gvm_buf_done(&text);
     return r;
 }
 
@@ -34,6 +61,8 @@ static void say_json(const struct audit_opts *o, const struct gvm_verify_report 
     gvm_jw_kint(&w, "tiles", (int64_t)rep->tiles);
     gvm_jw_kint(&w, "bytes", (int64_t)rep->bytes);
     gvm_jw_kbool(&w, "torn_tail", rep->torn_tail);
+    gvm_jw_kint(&w, "pruned", (int64_t)rep->pruned);
+    gvm_jw_kint(&w, "from", (int64_t)rep->from);
     gvm_jw_kbool(&w, "outside_head", o->since != NULL);
     if (!rep->ok) {
         if (rep->have_bad_index)
@@ -66,15 +95,22 @@ static void say_good(const struct audit_opts *o, const struct gvm_verify_report 
     if (rep->head.origin[0])
         printf("root %s\ncheckpoint signed by %s for %" PRIu64 " entries\n", root, rep->head.origin,
                rep->head.size);
+    if (rep->pruned)
+        printf("pruned up to %" PRIu64 ": of the entries before it only hashes are here\n",
+               rep->pruned);
+    if (rep->from)
+        printf("the first %" PRIu64 " entries were verified before\n", rep->from);
     if (rep->unsigned_entries)
         printf("%" PRIu64 " entries are newer than the checkpoint and not signed yet\n",
                rep->unsigned_entries);
     if (rep->torn_tail)
-        puts("after the last entry lie bytes of a crash, never acknowledged; the next start moves them aside");
+        puts("after the last entry lie bytes of a crash, never acknowledged; the next start moves "
+             "them aside");
     if (o->since)
         printf("the record extends the checkpoint in %s\n", o->since);
     else
-        printf("no outside head known: a record cut short together with its checkpoint would look the\n"
+        printf("no outside head known: a record cut short together with its checkpoint would look "
+               "the\n"
                "same; keep `gvm audit checkpoint` elsewhere and verify with --since\n");
 }
 
@@ -91,8 +127,17 @@ int audit_verify(const struct audit_opts *o)
         if (r < 0)
             return cli_fail(r == -EKEYREJECTED ? GVM_EXIT_DENIED : GVM_EXIT_USAGE, &err);
     }
-    struct gvm_verify_opts opts = {.key = &key, .since = o->since ? &since : NULL};
+    struct gvm_verified from;
+    bool resumed = false;
+    if (o->resume && load_resume(o->resume, &from, &resumed, &err) < 0)
+        return cli_fail(GVM_EXIT_USAGE, &err);
+    struct gvm_verify_opts opts = {.key = &key,
+                                   .since = o->since ? &since : NULL,
+                                   .from = resumed ? &from : NULL,
+                                   .threads = MAX_THREADS};
     if (gvm_ledger_verify(o->dir, &opts, &rep, &err) < 0)
+        return cli_fail(GVM_EXIT_USAGE, &err);
+    if (o->resume && rep.ok && rep.head.size && keep_resume(o->resume, &rep.verified, &err) < 0)
         return cli_fail(GVM_EXIT_ERROR, &err);
     if (o->json)
         say_json(o, &rep);

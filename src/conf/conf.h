@@ -65,6 +65,14 @@ struct gvm_conf_pin {      /* [upstream.resolve] */
     uint16_t port;          /* 0 = as asked */
 };
 
+struct gvm_conf_log {        /* [audit] of the daemon's own file; 0 = not said */
+    uint64_t segment_bytes;  /* a segment of the log is closed at this size */
+    uint64_t keep_bytes;     /* closed segments go, oldest first, beyond this size */
+    uint64_t keep_ms;        /* ... and when they are older */
+    uint64_t verify_ms;      /* between two verifications in the background */
+    bool verify_off;
+};
+
 struct gvm_conf_timeouts { /* milliseconds */
     uint32_t head, connect, tls, first_byte, idle, approval;
 };
@@ -76,6 +84,7 @@ struct gvm_conf {
     uint32_t nrules;
     struct gvm_conf_decision dflt;  /* [policy] default; Delay 300 when absent */
     bool audit_strict;              /* [audit] mode = "strict" */
+    struct gvm_conf_log log;        /* not in the policy text: the daemon's alone */
     struct gvm_conf_credential *creds;
     uint32_t ncreds;
     struct gvm_conf_pin *pins;

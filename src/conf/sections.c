@@ -3,11 +3,13 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <stddef.h>
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
+#define DAY_MS   86400000ull
 
 /* ---- [policy] ---- */
 
@@ -38,8 +40,65 @@ static int set_audit_mode(struct conf_ctx *x, const struct conf_node *v, void *o
     return 0;
 }
 
+/* "64MiB" and the like: at least one MiB, so that a typing slip is not a log of one entry a file.
+ */
+static int read_size(struct conf_ctx *x, const struct conf_node *v, uint64_t max,
+                     const char *example, uint64_t *ret)
+{
+    uint64_t n;
+    if (gvm_parse_size(conf_node_str(v), &n) < 0 || n < 1u << 20 || n > max)
+        return conf_bad_at(x, v,
+                           "%.*s is not a size from 1MiB to %" PRIu64 "MiB; write it like \"%s\"",
+                           (int)v->key_len, v->key, max >> 20, example);
+    *ret = n;
+    return 0;
+}
+
+static int read_age(struct conf_ctx *x, const struct conf_node *v, uint64_t min,
+                    const char *example, uint64_t *ret)
+{
+    uint64_t ms;
+    struct gvm_str s = conf_node_str(v);
+    bool unit = s.n > 1 && (s.p[s.n - 1] < '0' || s.p[s.n - 1] > '9');
+    if (!unit || gvm_parse_duration_ms(s, &ms) < 0 || ms < min || ms > 36500ull * DAY_MS)
+        return conf_bad_at(x, v,
+                           "%.*s is not a time from %" PRIu64 "m to 36500d; write it like \"%s\"",
+                           (int)v->key_len, v->key, min / 60000, example);
+    *ret = ms;
+    return 0;
+}
+
+static int set_segment_size(struct conf_ctx *x, const struct conf_node *v, void *obj)
+{
+    (void)obj;
+    return read_size(x, v, 1u << 30, "64MiB", &x->c->log.segment_bytes);
+}
+
+static int set_keep_size(struct conf_ctx *x, const struct conf_node *v, void *obj)
+{
+    (void)obj;
+    return read_size(x, v, 1ull << 50, "10GiB", &x->c->log.keep_bytes);
+}
+
+static int set_keep_age(struct conf_ctx *x, const struct conf_node *v, void *obj)
+{
+    (void)obj;
+    return read_age(x, v, DAY_MS, "365d", &x->c->log.keep_ms);
+}
+
+static int set_verify_every(struct conf_ctx *x, const struct conf_node *v, void *obj)
+{
+    (void)obj;
+    x->c->log.verify_off = gvm_str_eqz(conf_node_str(v), "off");
+    return x->c->log.verify_off ? 0 : read_age(x, v, 60000, "24h", &x->c->log.verify_ms);
+}
+
 static const struct conf_field audit_fields[] = {
     {"mode", CONF_STRING, set_audit_mode, false},
+    {"segment_size", CONF_STRING, set_segment_size, false},
+    {"keep_size", CONF_STRING, set_keep_size, false},
+    {"keep_age", CONF_STRING, set_keep_age, false},
+    {"verify_every", CONF_STRING, set_verify_every, false},
 };
 
 static int read_audit(struct conf_ctx *x, const struct conf_node *v, void *obj)

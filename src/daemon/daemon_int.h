@@ -37,6 +37,7 @@ struct daemon_policy {
     bool builtin;          /* there is no such file: the built-in default */
     char hash[65];
     uint32_t rules;
+    struct gvm_conf_log log; /* of the default configuration: how the log is kept */
     int policy_fd, cred_fd;
     int64_t used_ns; /* last handed out */
 };
@@ -64,6 +65,7 @@ struct daemon {
     uint32_t next_policy;
     struct daemon_name_file names[DAEMON_NAME_FILES];
     int64_t names_ns; /* when they are looked at again */
+    struct gvm_conf_log log; /* as the daemon started */
     int64_t started_ns;
     bool serving, stopping;
     int exit_code;

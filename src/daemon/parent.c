@@ -312,6 +312,7 @@ static int start(struct daemon *d, struct gvm_err *err)
     r = daemon_policy_read(d, d->config, &p, err);
     if (r < 0)
         return r;
+    d->log = p.log;
     daemon_policy_done(&p);
     for (unsigned i = 0; r == 0 && i < DAEMON_CHILDREN; i++)
         r = daemon_child_start(d, &d->children[i], err);

@@ -63,6 +63,7 @@ int daemon_policy_read(const struct daemon *d, const char *path, struct daemon_p
     if (r == 0) {
         memcpy(p.hash, conf->hash, sizeof p.hash);
         p.rules = conf->nrules;
+        p.log = conf->log;
         *ret = p;
     } else {
         daemon_policy_done(&p);

@@ -74,6 +74,11 @@ int daemon_send_start(struct daemon *d, struct daemon_child *c, struct gvm_err *
         bool keys = c->role == GVM_ROLE_KEYS;
         fds = keys ? d->keys_fds : &d->ledger_fd;
         nfds = keys ? 2 : 1;
+        if (!keys) {
+            gvm_jw_kint(&w, "segment_bytes", (int64_t)d->log.segment_bytes);
+            gvm_jw_kint(&w, "keep_bytes", (int64_t)d->log.keep_bytes);
+            gvm_jw_kint(&w, "keep_ms", (int64_t)d->log.keep_ms);
+        }
     }
     for (unsigned i = 0; c->role == GVM_ROLE_KEYS && i < nfds; i++)
         (void)lseek(fds[i], 0, SEEK_SET); /* a predecessor read them */

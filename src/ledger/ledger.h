@@ -12,7 +12,8 @@
 
 /* ---- process ---- */
 
-/* main() of `gvmd --child ledger`: parent channel on `fd`; START JSON {"origin":TEXT} + 1 fd
+/* main() of `gvmd --child ledger`: parent channel on `fd`; START JSON {"origin":TEXT,
+ * "segment_bytes":N,"keep_bytes":N,"keep_ms":N} (0 or absent: 64 MiB, everything, for ever) + 1 fd
  * (ledger directory). Confines itself, then serves APPEND, signs through keys. Returns the exit
  * code. */
 int gvm_ledger_main(int fd);

@@ -117,10 +117,11 @@ struct ledger_closed {     /* a segment that gets no more entries */
     bool packed;
 };
 struct ledger_segment {
-    int fd;         /* -1: none open */
-    uint64_t first; /* index of its first entry */
-    uint64_t off;   /* where the next entry goes: everything before is whole entries */
-    uint64_t alloc; /* file size; [off, alloc) is zeros */
+    int fd;          /* -1: none open */
+    uint64_t first;  /* index of its first entry */
+    uint64_t off;    /* where the next entry goes: everything before is whole entries */
+    uint64_t alloc;  /* file size; [off, alloc) is zeros */
+    int64_t born_ns; /* wall clock of its first entry, or later */
 };
 /* "<20 digits>.jsonl", and ".zst" or ".zst.new" */
 void ledger_segment_name(char dst[SEGMENT_NAME], uint64_t first, enum ledger_form form);

@@ -39,6 +39,8 @@ static const int64_t HEAD_SYNC_NS = 250 * MS; /* at least between two synced che
 static const int64_t HEAL_NS = 200 * MS;
 static const int64_t REST_NS = 1000 * MS; /* quiet for so long: partial tiles, synced checkpoint */
 static const int64_t LAST_HEAD_NS = 1000 * MS;
+static const int64_t LOOK_NS = 1000 * MS; /* between two looks for what is to be pruned */
+static const int64_t WORK_NS = 50 * MS;   /* between two pieces of put-off work under load */
 
 /* Whom to answer when the batch is done. */
 struct ask {
@@ -70,6 +72,7 @@ struct process {
     /* rest */
     int64_t last_commit;
     bool rested;
+    int64_t looked, worked;
 };
 
 /* ---- channels ---- */
@@ -429,6 +432,8 @@ static int64_t next_deadline(const struct process *p)
         earlier(&until, p->heal_at);
     else if (!p->rested)
         earlier(&until, p->last_commit + REST_NS);
+    if (p->w->keep.bytes || p->w->keep.age_ns)
+        earlier(&until, p->looked + (p->rested ? 60 : 1) * LOOK_NS);
     return until;
 }
 
@@ -478,11 +483,30 @@ static void rest(struct process *p, int64_t now)
     if (p->rested || p->closed_since || p->held_since || now - p->last_commit < REST_NS)
         return;
     p->rested = true;
+    p->looked = 0; /* tiles are durable and segments packed now: more may be ready to be pruned */
     int r = ledger_checkpoint_sync(p->w);
     if (!r)
         r = ledger_writer_partials(p->w);
     if (r < 0)
         gvm_log(GVM_LOG_WARN, "cannot write partial tiles (errno %d)", -r);
+}
+
+/* Put-off work: all of it while nothing comes; a piece now and then while much does, or a busy log
+ * would never be packed or pruned. */
+static void chores(struct process *p, int64_t now, bool ready)
+{
+    if (now - p->looked >= LOOK_NS) {
+        p->looked = now;
+        add_own(p);
+    }
+    if (ready) {
+        if (now - p->worked >= WORK_NS && ledger_writer_idle(p->w))
+            p->worked = gvm_mono_ns();
+        return;
+    }
+    rest(p, now);
+    while (!p->held_since && ledger_writer_idle(p->w) && !wait_frames(p, 1))
+        ;
 }
 
 /* Entries nobody waits for come in a stream: being woken for each of them would cost their sender
@@ -510,11 +534,7 @@ static void serve(struct process *p)
         }
         ask_signature(p, now);
         try_heal(p, now);
-        if (!ready) {
-            rest(p, now);
-            while (!p->held_since && ledger_writer_idle(p->w) && !wait_frames(p, 1))
-                ;
-        }
+        chores(p, now, ready);
     }
 }
 
@@ -543,8 +563,9 @@ static void finish(struct process *p)
 /* ---- start ---- */
 
 /* The parent's first message: the log's name and the directory. */
-static int take_start(struct gvm_chan *parent, char origin[GVM_MAX_ORIGIN + 1], int *ret_dirfd,
-                      uint64_t *ret_id, struct gvm_err *err)
+static int take_start(struct gvm_chan *parent, char origin[GVM_MAX_ORIGIN + 1],
+                      struct ledger_writer_opts *opts, int *ret_dirfd, uint64_t *ret_id,
+                      struct gvm_err *err)
 {
     struct gvm_msg m;
     int r;
@@ -566,6 +587,9 @@ static int take_start(struct gvm_chan *parent, char origin[GVM_MAX_ORIGIN + 1], 
     if (!r && gvm_str_copy(origin, GVM_MAX_ORIGIN + 1, gvm_str(gvm_json_text(v, "origin", ""))) < 0)
         r = gvm_err_set(err, EINVAL, "ledger: the origin is too long");
     if (!r) {
+        opts->segment_max = (uint64_t)gvm_json_int(v, "segment_bytes", 0);
+        opts->keep.bytes = (uint64_t)gvm_json_int(v, "keep_bytes", 0);
+        opts->keep.age_ns = gvm_json_int(v, "keep_ms", 0) * MS;
         *ret_dirfd = gvm_steal_fd(&m.fds[0]);
         *ret_id = m.id;
     }
@@ -599,10 +623,10 @@ static int start(struct process *p, int fd, struct gvm_err *err)
     p->chan[GVM_ROLE_PARENT] = gvm_chan_new(fd, GVM_ROLE_LEDGER, GVM_ROLE_PARENT, QUEUE_BYTES);
     if (!p->asks || !p->chan[GVM_ROLE_PARENT])
         return gvm_err_set(err, ENOMEM, "ledger: out of memory");
-    int r = take_start(p->chan[GVM_ROLE_PARENT], origin, &dirfd, &id, err);
+    struct ledger_writer_opts opts = {.origin = origin};
+    int r = take_start(p->chan[GVM_ROLE_PARENT], origin, &opts, &dirfd, &id, err);
     if (!r)
         r = confine_self(dirfd, err);
-    struct ledger_writer_opts opts = {.origin = origin};
     if (!r)
         r = ledger_writer_open(dirfd, &opts, &p->w, err);
     if (r < 0) {

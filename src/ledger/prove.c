@@ -221,7 +221,11 @@ int prover_walk(const char *dir, uint64_t from, uint64_t to,
             e = got;
         else if (got == 0)
             e = gvm_err_set(err, EBADMSG, "entry %" PRIu64 " was signed and is not here", from);
-        else if (index < to)
+        else if (index >= to)
+            e = gvm_err_set(err, ENODATA,
+                            "entry %" PRIu64 " was pruned; the first one kept is %" PRIu64, from,
+                            index);
+        else
             e = fn(arg, index, line, err);
         from = index + 1;
     }

@@ -243,6 +243,20 @@ static int cut_tail(struct ledger_writer *w, const struct ledger_scan *scan, str
     return r < 0 ? gvm_err_sys(err, -r, "ledger: cannot cut the tail of the last segment") : 0;
 }
 
+/* The time in a segment's first entry; now, when it has none that can be read. */
+static int64_t first_time(struct ledger_writer *w)
+{
+    static const char head[] = "{\"v\":1,\"t\":\"";
+    char text[sizeof head - 1 + GVM_TIME_TEXT - 1];
+    int64_t now = gvm_now_ns(), t;
+    ssize_t n = ledger_read_at(w->ops, w->seg.fd, text, sizeof text, 0);
+    struct gvm_str at = {text + sizeof head - 1, GVM_TIME_TEXT - 1};
+    if (n != (ssize_t)sizeof text || memcmp(text + 6, head + 6, sizeof head - 7) != 0 ||
+        gvm_time_parse(at, &t) < 0)
+        return now;
+    return t < now ? t : now;
+}
+
 /* Opens the last segment and finds where it ends. */
 static int open_last(struct ledger_writer *w, const struct ledger_closed *last,
                      struct ledger_scan *ret, struct gvm_err *err)
@@ -260,6 +274,7 @@ static int open_last(struct ledger_writer *w, const struct ledger_closed *last,
     if (r < 0)
         return gvm_err_sys(err, -r, "ledger: cannot read the last segment");
     w->seg.off = w->seg.alloc = ret->good;
+    w->seg.born_ns = first_time(w);
     w->durable = last->first + ret->lines;
     return 0;
 }

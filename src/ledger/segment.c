@@ -125,7 +125,7 @@ int ledger_segment_create(const struct ledger_file_ops *ops, int dirfd, int even
         (void)ops->unlink(ops->arg, eventsfd, name, 0);
         return r;
     }
-    *s = (struct ledger_segment){.fd = fd, .first = first};
+    *s = (struct ledger_segment){.fd = fd, .first = first, .born_ns = gvm_now_ns()};
     return 0;
 }
 

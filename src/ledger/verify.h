@@ -56,8 +56,23 @@ int gvm_checkpoint_open(struct gvm_str note, const struct gvm_vkey *key, struct 
 
 /* ---- the whole log ---- */
 
+/* A head that was verified, and what it takes to go on behind it. */
+struct gvm_verified {
+    struct gvm_checkpoint head;
+    unsigned n; /* complete subtrees of the tree, tallest first: one for each bit of head.size */
+    uint8_t subtree[64][GVM_LEDGER_HASH];
+    uint64_t pruned_to; /* entries before this one were pruned by signed word */
+};
+/* Its text form: `gvm verified head v1`, origin, size, root, pruned_to, then the subtrees, each on
+ * a line of its own. Reading demands that the subtrees give the root. -EBADMSG. */
+int gvm_verified_write(const struct gvm_verified *v, struct gvm_buf *out) GVM_MUST_CHECK;
+int gvm_verified_parse(struct gvm_str text, struct gvm_verified *ret,
+                       struct gvm_err *err) GVM_MUST_CHECK;
+
 struct gvm_verify_opts {
-    const struct gvm_vkey *key;         /* needed */
+    const struct gvm_vkey *key;      /* needed */
+    const struct gvm_verified *from; /* verified before: only what is behind it is read; or NULL */
+    unsigned threads;                /* to use at most; 0 and 1: only the caller's */
     const struct gvm_checkpoint *since; /* a head kept elsewhere, already opened; or NULL */
     bool still; /* no writer is at work: give a half line no time to become whole */
 };
@@ -74,11 +89,15 @@ struct gvm_verify_report {
     bool torn_tail; /* behind them, and behind the head, lie bytes that are no entry: what
                      * a crash leaves; the next start of the writer moves them aside */
     uint64_t bytes, segments, tiles; /* what was read */
-    struct gvm_checkpoint head;      /* the signed head; size 0 and no origin when none yet */
+    uint64_t from;   /* entries before this one were taken as verified: opts->from */
+    uint64_t pruned; /* entries before this one were pruned: only their tiles are here */
+    struct gvm_verified verified; /* when ok and a head is there: to be kept for the next time */
+    struct gvm_checkpoint head;   /* the signed head; size 0 and no origin when none yet */
 };
 
-/* Reads everything below `dir` once, in constant memory. 0 = *ret is filled and ret->ok is the
- * verdict; negative = could not be judged (-ENOENT: no ledger). */
+/* Reads everything below `dir` once (or what is behind opts->from, when the log still has its
+ * place), in constant memory. 0 = *ret is filled and ret->ok is the verdict; negative = could not
+ * be judged (-ENOENT: no ledger). */
 int gvm_ledger_verify(const char *dir, const struct gvm_verify_opts *opts,
                       struct gvm_verify_report *ret, struct gvm_err *err) GVM_MUST_CHECK;
 

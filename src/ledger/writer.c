@@ -67,9 +67,17 @@ static int rotate(struct ledger_writer *w)
     return ledger_segment_create(w->ops, w->dirfd, w->eventsfd, w->durable, &w->seg);
 }
 
+/* Full; or so old that its first entries would be kept much longer than they are to be. */
+static bool segment_over(const struct ledger_writer *w)
+{
+    if (w->seg.off + w->batch.len > w->segment_max)
+        return true;
+    return w->keep.age_ns && gvm_now_ns() - w->seg.born_ns > w->keep.age_ns / 8;
+}
+
 static int write_batch(struct ledger_writer *w)
 {
-    if (w->seg.fd < 0 || (w->seg.off && w->seg.off + w->batch.len > w->segment_max)) {
+    if (w->seg.fd < 0 || (w->seg.off && segment_over(w))) {
         int r = rotate(w);
         if (r < 0)
             return r;

@@ -80,6 +80,12 @@ static const struct {
     {"[policy]\ndefault = { type = \"Deny\", milliseconds = 3 }\n",
      "gvm.toml:2:43: ", "belongs to Delay"},
     {"[audit]\nmode = \"off\"\n", "gvm.toml:2:8: ", "\"strict\""},
+    {"[audit]\nsegment_size = \"64\"\n", "gvm.toml:2:16: ", "a size from 1MiB to 1024MiB"},
+    {"[audit]\nsegment_size = \"2GiB\"\n", "gvm.toml:2:16: ", "64MiB"},
+    {"[audit]\nkeep_size = \"lots\"\n", "gvm.toml:2:13: ", "10GiB"},
+    {"[audit]\nkeep_age = \"90\"\n", "gvm.toml:2:12: ", "365d"},
+    {"[audit]\nkeep_age = \"1h\"\n", "gvm.toml:2:12: ", "a time from 1440m"},
+    {"[audit]\nverify_every = \"1s\"\n", "gvm.toml:2:16: ", "24h"},
     {"[timeouts]\nhead = \"30\"\n", "gvm.toml:2:8: ", "30s"},
     {"[timeouts]\nhead = \"0s\"\n", "gvm.toml:2:8: ", "1s to 24h"},
     {"[timeouts]\nhead = \"25h\"\n", "gvm.toml:2:8: ", "1s to 24h"},
@@ -260,13 +266,19 @@ static void test_sections(void **state)
     (void)state;
     struct gvm_conf *c =
         good("[policy]\ndefault = { type = \"Deny\", reason = \"closed\" }\n"
-             "[audit]\nmode = \"strict\"\n[timeouts]\nidle = \"5m\"\napproval = \"1h\"\n"
+             "[audit]\nmode = \"strict\"\nsegment_size = \"8MiB\"\nkeep_size = \"10GiB\"\n"
+             "keep_age = \"90d\"\nverify_every = \"off\"\n"
+             "[timeouts]\nidle = \"5m\"\napproval = \"1h\"\n"
              "[upstream]\nproxy = \"http://Proxy.corp:3128/\"\n"
              "[upstream.resolve]\n\"API.test.\" = \"127.0.0.1:9443\"\n"
              "\"b.test\" = \"::1\"\n\"c.test\" = \"[0:0::1]:80\"\n"
              "[filesystem]\nhide = [\"secret\"]\nreveal = [\".config/x\", \"y\"]\n");
     assert_int_equal(c->dflt.type, GVM_DENY);
     assert_true(c->audit_strict);
+    assert_int_equal(c->log.segment_bytes, 8u << 20);
+    assert_int_equal(c->log.keep_bytes, 10ull << 30);
+    assert_int_equal(c->log.keep_ms, 90ull * 86400000);
+    assert_true(c->log.verify_off);
     assert_int_equal(c->timeouts.idle, 300000);
     assert_int_equal(c->timeouts.approval, 3600000);
     assert_int_equal(c->timeouts.connect, 10000);

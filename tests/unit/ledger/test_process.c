@@ -15,7 +15,7 @@ struct daemon {
 };
 
 /* Starts `gvmd --child ledger` as the parent does. `file_limit` bounds the size of any file it writes. */
-static void start(struct daemon *d, uint64_t file_limit)
+static void start_with(struct daemon *d, uint64_t file_limit, const char *json)
 {
     int pair[2];
     struct gvm_err err = {0};
@@ -35,8 +35,7 @@ static void start(struct daemon *d, uint64_t file_limit)
     close(pair[1]);
     d->parent = gvm_chan_new(pair[0], GVM_ROLE_PARENT, GVM_ROLE_LEDGER, 1 << 20);
     int dir = open(test_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    static const char json[] = "{\"origin\":\"" ORIGIN "\"}";
-    assert_int_equal(gvm_chan_send(d->parent, GVM_MSG_START, 1, json, sizeof json - 1, &dir, 1), 0);
+    assert_int_equal(gvm_chan_send(d->parent, GVM_MSG_START, 1, json, strlen(json), &dir, 1), 0);
     close(dir);
     struct gvm_msg m;
     int r;
@@ -48,6 +47,11 @@ static void start(struct daemon *d, uint64_t file_limit)
     if (m.type != GVM_MSG_READY)
         fail_msg("no READY but %d: %s", m.type, err.text);
     gvm_msg_done(&m);
+}
+
+static void start(struct daemon *d, uint64_t file_limit)
+{
+    start_with(d, file_limit, "{\"origin\":\"" ORIGIN "\"}");
 }
 
 static struct gvm_chan *give_peer(struct daemon *d, enum gvm_role role)
@@ -302,6 +306,61 @@ static void test_second_daemon(void **state)
     end(&d, true);
 }
 
+static unsigned count_kind(const char *kind)
+{
+    struct gvm_ledger_reader *r = NULL;
+    struct gvm_str line;
+    uint64_t index;
+    char want[64];
+    unsigned n = 0;
+    (void)snprintf(want, sizeof want, "\"kind\":\"%s\"", kind);
+    assert_int_equal(gvm_ledger_reader_open(test_dir, 0, &r, NULL), 0);
+    while (gvm_ledger_reader_next(r, &index, &line, NULL) == 1)
+        n += memmem(line.p, line.n, want, strlen(want)) != NULL;
+    gvm_ledger_reader_free(r);
+    return n;
+}
+
+static bool segment_there(uint64_t first)
+{
+    char path[256], rel[80], name[SEGMENT_NAME];
+    for (unsigned form = LEDGER_PLAIN; form <= LEDGER_PACKED; form++) {
+        ledger_segment_name(name, first, (enum ledger_form)form);
+        (void)snprintf(rel, sizeof rel, "events/%s", name);
+        path_in(path, rel);
+        if (access(path, F_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A log that is to stay small closes, packs and prunes its segments by itself, and says so. */
+static void test_rotates_and_prunes(void **state)
+{
+    struct daemon d;
+    struct gvm_msg m;
+    start_with(&d, 0, "{\"origin\":\"" ORIGIN "\",\"segment_bytes\":100000,\"keep_bytes\":15000}");
+    d.proxy = give_peer(&d, GVM_ROLE_PROXY);
+    d.keys = give_peer(&d, GVM_ROLE_KEYS);
+    for (uint64_t i = 0; i < 20000; i++) {
+        assert_int_equal(send_append(&d, 0, GVM_APPEND_NO_WAIT, entry("http.outcome", i)), 0);
+        if (i % 100 == 99) /* what is queued goes out with it */
+            assert_true(append_wait(&d, entry("http.decision", i)) >= 0);
+    }
+    int64_t began = gvm_mono_ns();
+    while (segment_there(0) && gvm_mono_ns() - began < 20000000000ll)
+        (void)proxy_recv(&d, 10, &m);
+    assert_false(segment_there(0));
+    assert_true(append_wait(&d, entry("http.decision", 1)) > 20000);
+    end(&d, true);
+    struct gvm_verify_report rep = verify_since(NULL);
+    if (!rep.ok)
+        fail_msg("%s (%s)", rep.reason, rep.bad_file);
+    assert_true(rep.pruned > 0);
+    assert_true(count_kind("ledger.rotated") > 0);
+    assert_true(count_kind("ledger.pruned") > 0);
+}
+
 /* Killed at any moment, with many entries under way: what was acknowledged is there. */
 static void test_kill_loop(void **state)
 {
@@ -358,7 +417,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(test_serves),   T(test_checkpoint_follows), T(test_refuses_entries),
-        T(test_gate),     T(test_second_daemon),      T(test_kill_loop),
+        T(test_gate),     T(test_second_daemon),      T(test_rotates_and_prunes),
+        T(test_kill_loop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
