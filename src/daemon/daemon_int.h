@@ -42,6 +42,19 @@ struct daemon_policy {
     int64_t used_ns; /* last handed out */
 };
 
+/* Verification in the background, and its last verdict. */
+struct daemon_verify {
+    pid_t pid; /* 0: none at work */
+    int fd;    /* its report; -1 */
+    struct gvm_buf text;
+    int64_t due_ns, began_ns;                 /* due 0: never */
+    bool whole;                               /* the next one reads everything */
+    bool known, ok, error;                    /* error: it could not look */
+    int64_t at_ns, took_ns;                   /* wall clock; how long it took */
+    int64_t entries, from, pruned, first_bad; /* first_bad -1: none is named */
+    char reason[256];
+};
+
 struct daemon_job;
 
 /* A file as it was when it was last looked at. */
@@ -55,7 +68,7 @@ struct daemon_name_file {
 struct daemon {
     char runtime[GVM_PATH_MAX], state[GVM_PATH_MAX], config[GVM_PATH_MAX], socket[GVM_PATH_MAX];
     char origin[256];
-    int ready_fd, lock_fd, listen_fd, ledger_fd, keys_fds[2], signal_fd;
+    int ready_fd, lock_fd, listen_fd, ledger_fd, keys_fds[3], signal_fd;
     struct daemon_child children[DAEMON_CHILDREN]; /* in start order */
     int64_t restart_times[DAEMON_RESTARTS];
     unsigned restart_next;
@@ -64,8 +77,9 @@ struct daemon {
     uint64_t next_id;
     uint32_t next_policy;
     struct daemon_name_file names[DAEMON_NAME_FILES];
-    int64_t names_ns; /* when they are looked at again */
+    int64_t names_ns;        /* when they are looked at again */
     struct gvm_conf_log log; /* as the daemon started */
+    struct daemon_verify verify;
     int64_t started_ns;
     bool serving, stopping;
     int exit_code;
@@ -128,6 +142,16 @@ void daemon_job_child_lost(struct daemon *d, enum gvm_role role);
 /* Milliseconds until the running job's time is over; ends it when it is. */
 int daemon_job_due(struct daemon *d);
 void daemon_jobs_done(struct daemon *d);
+
+/* ---- verify.c ---- */
+void daemon_verify_init(struct daemon *d);
+/* Begins one when it is due; milliseconds until then, -1 when nothing has to be waited for. */
+int daemon_verify_due(struct daemon *d);
+/* verify.fd is readable. */
+void daemon_verify_read(struct daemon *d);
+/* Adds "verified": the last verdict, or null. */
+void daemon_verify_json(struct gvm_jw *w, const struct daemon *d);
+void daemon_verify_stop(struct daemon *d);
 
 /* ---- parent.c ---- */
 int daemon_parent(int ready_fd);

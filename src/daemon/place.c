@@ -140,7 +140,8 @@ static int open_state(struct daemon *d, struct gvm_err *err)
 
 int daemon_open_places(struct daemon *d, struct gvm_err *err)
 {
-    d->lock_fd = d->listen_fd = d->ledger_fd = d->keys_fds[0] = d->keys_fds[1] = -1;
+    d->lock_fd = d->listen_fd = d->ledger_fd = d->keys_fds[0] = d->keys_fds[1] = d->keys_fds[2] =
+        -1;
     GVM_AUTOCLOSE int runtime = -1;
     int r = gvm_place(GVM_PLACE_RUNTIME, d->runtime, err);
     if (r == 0)
@@ -168,5 +169,6 @@ void daemon_close_places(struct daemon *d)
     gvm_close(&d->ledger_fd);
     gvm_close(&d->keys_fds[0]);
     gvm_close(&d->keys_fds[1]);
+    gvm_close(&d->keys_fds[2]);
     gvm_close(&d->lock_fd);
 }

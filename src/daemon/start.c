@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "daemon/daemon_int.h"
+#include "ledger/ledger.h"
 
 static int send_json(struct daemon_child *c, const struct gvm_buf *json, const int *fds,
                      unsigned nfds, struct gvm_err *err)
@@ -54,6 +55,24 @@ static int start_proxy(struct daemon_child *c, struct gvm_err *err)
     return r;
 }
 
+/* The head in the record, for a keys process that has no memory of its own yet. */
+static void put_last_head(struct gvm_jw *w, const struct daemon *d)
+{
+    char root[GVM_B64_LEN(GVM_LEDGER_HASH) + 1];
+    struct gvm_checkpoint cp;
+    struct gvm_buf note;
+    gvm_buf_init(&note, 64 * 1024);
+    GVM_AUTOCLOSE int fd =
+        openat(d->ledger_fd, "checkpoint", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd >= 0 && gvm_read_fd(fd, &note) == 0 &&
+        gvm_checkpoint_parse(gvm_buf_str(&note), &cp, NULL) == 0) {
+        gvm_b64(root, cp.root, sizeof cp.root);
+        gvm_jw_kint(w, "last_size", (int64_t)cp.size);
+        gvm_jw_kstrz(w, "last_root", root);
+    }
+    gvm_buf_done(&note);
+}
+
 int daemon_send_start(struct daemon *d, struct daemon_child *c, struct gvm_err *err)
 {
     if (c->role == GVM_ROLE_PROXY)
@@ -73,7 +92,9 @@ int daemon_send_start(struct daemon *d, struct daemon_child *c, struct gvm_err *
         gvm_jw_kstrz(&w, "origin", d->origin);
         bool keys = c->role == GVM_ROLE_KEYS;
         fds = keys ? d->keys_fds : &d->ledger_fd;
-        nfds = keys ? 2 : 1;
+        nfds = keys ? 3 : 1;
+        if (keys)
+            put_last_head(&w, d);
         if (!keys) {
             gvm_jw_kint(&w, "segment_bytes", (int64_t)d->log.segment_bytes);
             gvm_jw_kint(&w, "keep_bytes", (int64_t)d->log.keep_bytes);

@@ -1,4 +1,5 @@
-/* files.c - the two key files below state/keys. Made by the parent, read once by the keys process. */
+/* files.c - the files below state/keys. Made by the parent; the two keys are read once by the keys
+ * process. */
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/rand.h>
@@ -23,8 +24,9 @@ static int check(int fd, const char *name, struct gvm_err *err)
     if (fstat(fd, &st) < 0)
         return gvm_err_sys(err, errno, "cannot look at %s", name);
     if (!S_ISREG(st.st_mode) || st.st_size != KEYS_SEED)
-        return gvm_err_set(err, EINVAL, "the key file %s is not %u bytes long; restore it from a backup",
-                           name, KEYS_SEED);
+        return gvm_err_set(err, EINVAL,
+                           "the key file %s is not %u bytes long; restore it from a backup", name,
+                           KEYS_SEED);
     if (st.st_uid != geteuid() || st.st_mode & 077)
         return gvm_err_set(err, EPERM, "the key file %s can be read by others; chmod 600 it", name);
     return 0;
@@ -47,13 +49,29 @@ static int open_one(int dirfd, const char *name, int *ret, struct gvm_err *err)
     return r;
 }
 
-int gvm_keys_open_files(int dirfd, int ret_fds[2], struct gvm_err *err)
+/* What the signer remembers; empty until the first head is signed. */
+static int open_head(int dirfd, int *ret, struct gvm_err *err)
+{
+    GVM_AUTOCLOSE int fd =
+        gvm_open_beneath(dirfd, "signed-head", O_RDWR | O_CREAT | O_NOFOLLOW, 0600, true);
+    struct stat st;
+    if (fd < 0)
+        return gvm_err_sys(err, -fd, "cannot open signed-head");
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid())
+        return gvm_err_set(err, EPERM, "signed-head is not a file of yours");
+    *ret = gvm_steal_fd(&fd);
+    return 0;
+}
+
+int gvm_keys_open_files(int dirfd, int ret_fds[3], struct gvm_err *err)
 {
     GVM_AUTOCLOSE int seed = -1;
     GVM_AUTOCLOSE int seal = -1;
     int r = open_one(dirfd, "log.seed", &seed, err);
     if (r == 0)
         r = open_one(dirfd, "seal.key", &seal, err);
+    if (r == 0)
+        r = open_head(dirfd, &ret_fds[2], err);
     if (r < 0)
         return r;
     ret_fds[0] = gvm_steal_fd(&seed);

@@ -6,8 +6,8 @@
  *   ledger   SIGN
  *
  * Should:  compute with the secrets it holds, answer on sockets it was given.
- * Mustn't: open a file or a socket, execute, or let a secret leave but for a leaf key to the proxy of that
- *          run and a credential for a host that is being called.
+ * Mustn't: open a file or a socket, execute, or let a secret leave but for a leaf key to the proxy
+ * of that run and a credential for a host that is being called.
  */
 #include "keys/keys.h"
 
@@ -33,8 +33,8 @@ struct keys {
 };
 
 /* Sends; a peer that does not take its answers is dropped. */
-static void reply(struct keys *k, enum gvm_role role, enum gvm_msg_type type, uint64_t id, const void *a,
-                  size_t alen, const void *b, size_t blen)
+static void reply(struct keys *k, enum gvm_role role, enum gvm_msg_type type, uint64_t id,
+                  const void *a, size_t alen, const void *b, size_t blen)
 {
     struct gvm_chan *c = k->chan[role];
     if (c && gvm_chan_send2(c, type, id, a, alen, b, blen, NULL, 0) < 0) {
@@ -60,16 +60,36 @@ static int read_secret(int fd, uint8_t out[KEYS_SEED])
 
 static int confine(struct gvm_err *err)
 {
-    struct gvm_confine_spec spec = {.name = "gvmd-keys",
-                                    .lists = GVM_CONFINE_BASE | GVM_CONFINE_LOOP | GVM_CONFINE_UNIX};
+    struct gvm_confine_spec spec = {
+        .name = "gvmd-keys", .lists = GVM_CONFINE_BASE | GVM_CONFINE_LOOP | GVM_CONFINE_UNIX};
     return gvm_confine(&spec, err);
 }
 
-static int on_start(struct keys *k, const struct gvm_msg *m, struct gvm_err *err)
+/* What was signed before us: as the file remembers it, as the log shows it. */
+static int learn_heads(struct keys *k, struct gvm_msg *m, const struct gvm_json *start,
+                       struct gvm_err *err)
+{
+    struct gvm_m_sign head = {.size = (uint64_t)gvm_json_int(start, "last_size", 0)};
+    size_t n = 0;
+    int r = m->nfds > 2 ? keys_signer_remember(&k->signer, m->fds[2], err) : 0;
+    if (r < 0)
+        return r;
+    if (m->nfds > 2)
+        m->fds[2] = -1;
+    if (!head.size)
+        return 0;
+    if (gvm_unb64(head.root, sizeof head.root, gvm_str(gvm_json_text(start, "last_root", "")), &n) <
+            0 ||
+        n != sizeof head.root)
+        return gvm_err_set(err, EPROTO, "a START with half a head");
+    return keys_signer_known(&k->signer, &head, err);
+}
+
+static int on_start(struct keys *k, struct gvm_msg *m, struct gvm_err *err)
 {
     uint8_t seed[KEYS_SEED];
     struct gvm_json *root = NULL;
-    if (k->serving || m->nfds != 2)
+    if (k->serving || m->nfds < 2 || m->nfds > 3)
         return gvm_err_set(err, EPROTO, "a second or empty START");
     struct gvm_arena *a = gvm_arena_new(64 * 1024);
     int r = a ? gvm_json_parse(a, gvm_msg_str(m), &root, err) : -ENOMEM;
@@ -77,6 +97,8 @@ static int on_start(struct keys *k, const struct gvm_msg *m, struct gvm_err *err
         r = gvm_err_set(err, EIO, "cannot read the key files");
     if (r == 0)
         r = keys_signer_init(&k->signer, seed, gvm_json_text(root, "origin", ""), err);
+    if (r == 0)
+        r = learn_heads(k, m, root, err);
     explicit_bzero(seed, sizeof seed);
     gvm_arena_free(a);
     return r;
@@ -97,7 +119,7 @@ static int warm_up(struct gvm_err *err)
     return r;
 }
 
-static int serve(struct keys *k, const struct gvm_msg *m, struct gvm_err *err)
+static int serve(struct keys *k, struct gvm_msg *m, struct gvm_err *err)
 {
     int r = on_start(k, m, err);
     if (r == 0)
@@ -206,7 +228,8 @@ static int write_ca(struct keys *k, const struct keys_ca *ca, const char *run, s
     return r == 0 && out->failed ? gvm_err_set(err, ENOMEM, "out of memory") : r;
 }
 
-static int make_ca(struct keys *k, const struct gvm_json *ask, struct gvm_buf *out, struct gvm_err *err)
+static int make_ca(struct keys *k, const struct gvm_json *ask, struct gvm_buf *out,
+                   struct gvm_err *err)
 {
     struct keys_ca *ca = NULL;
     const char *run = gvm_json_text(ask, "run", "");
@@ -228,7 +251,8 @@ static void on_ca(struct keys *k, const struct gvm_msg *m)
     struct gvm_buf out;
     struct gvm_arena *a = gvm_arena_new(4 * GVM_MAX_FRAME);
     gvm_buf_init(&out, GVM_MAX_FRAME);
-    int r = a ? gvm_json_parse(a, gvm_msg_str(m), &ask, &err) : gvm_err_set(&err, ENOMEM, "out of memory");
+    int r = a ? gvm_json_parse(a, gvm_msg_str(m), &ask, &err)
+              : gvm_err_set(&err, ENOMEM, "out of memory");
     if (r == 0 && m->type == GVM_MSG_CA_DROP)
         (void)gvm_map_del(k->cas, gvm_str(gvm_json_text(ask, "run", "")));
     else if (r == 0)
@@ -259,8 +283,8 @@ static void on_leaf(struct keys *k, const struct gvm_msg *m)
     if (r < 0)
         fail(k, GVM_ROLE_PROXY, m->id, &err);
     else
-        reply(k, GVM_ROLE_PROXY, GVM_MSG_LEAF_CERT, m->id, &lengths, sizeof lengths, gvm_buf_data(&out),
-              out.len);
+        reply(k, GVM_ROLE_PROXY, GVM_MSG_LEAF_CERT, m->id, &lengths, sizeof lengths,
+              gvm_buf_data(&out), out.len);
     gvm_buf_wipe(&out);
 }
 

@@ -17,19 +17,21 @@ struct keys_ca;
 int keys_ca_new(const char *run, struct keys_ca **ret, struct gvm_err *err) GVM_MUST_CHECK;
 void keys_ca_free(struct keys_ca *ca);
 /* The CA as DER: certificate, then private key, each with a 32-bit length before it. Secret. */
-int keys_ca_export(const struct keys_ca *ca, struct gvm_buf *out, struct gvm_err *err) GVM_MUST_CHECK;
-int keys_ca_import(const char *run, struct gvm_str blob, struct keys_ca **ret, struct gvm_err *err)
-    GVM_MUST_CHECK;
+int keys_ca_export(const struct keys_ca *ca, struct gvm_buf *out,
+                   struct gvm_err *err) GVM_MUST_CHECK;
+int keys_ca_import(const char *run, struct gvm_str blob, struct keys_ca **ret,
+                   struct gvm_err *err) GVM_MUST_CHECK;
 int keys_ca_pem(const struct keys_ca *ca, struct gvm_buf *out, struct gvm_err *err) GVM_MUST_CHECK;
-/* A certificate for a canonical host name or IP text: appends certificate, key and CA as DER to `out`
- * and their lengths to *ret. The key is one per run: certificates of one run are never compared by key. */
-int keys_ca_leaf(struct keys_ca *ca, const char *host, struct gvm_m_leaf_cert *ret, struct gvm_buf *out,
-                 struct gvm_err *err) GVM_MUST_CHECK;
+/* A certificate for a canonical host name or IP text: appends certificate, key and CA as DER to
+ * `out` and their lengths to *ret. The key is one per run: certificates of one run are never
+ * compared by key. */
+int keys_ca_leaf(struct keys_ca *ca, const char *host, struct gvm_m_leaf_cert *ret,
+                 struct gvm_buf *out, struct gvm_err *err) GVM_MUST_CHECK;
 
 /* ---- seal.c: AES-256-GCM under the sealing key; the run id is authenticated with it ---- */
 
-int keys_seal(const uint8_t key[KEYS_SEED], const char *run, struct gvm_str plain, struct gvm_buf *out,
-              struct gvm_err *err) GVM_MUST_CHECK;
+int keys_seal(const uint8_t key[KEYS_SEED], const char *run, struct gvm_str plain,
+              struct gvm_buf *out, struct gvm_err *err) GVM_MUST_CHECK;
 /* -EBADMSG when the blob was changed, belongs to another run or another key. */
 int keys_unseal(const uint8_t key[KEYS_SEED], const char *run, struct gvm_str sealed,
                 struct gvm_buf *out, struct gvm_err *err) GVM_MUST_CHECK;
@@ -43,12 +45,19 @@ struct keys_signer {
     uint8_t public_key[32];
     bool signed_before;
     struct gvm_m_sign last; /* never signed anything that contradicts this */
+    int head_fd;            /* where it is remembered; -1: nowhere */
 };
 int keys_signer_init(struct keys_signer *s, const uint8_t seed[KEYS_SEED], const char *origin,
                      struct gvm_err *err) GVM_MUST_CHECK;
 void keys_signer_done(struct keys_signer *s);
-/* Signs the checkpoint text of (size, root). -EPERM for a head smaller than, or different at the size of,
- * the last one. */
+/* Takes `fd` (on success too it is closed by keys_signer_done) and the head remembered in it.
+ * -EBADMSG when what is there is no head. */
+int keys_signer_remember(struct keys_signer *s, int fd, struct gvm_err *err) GVM_MUST_CHECK;
+/* A head that the log shows as signed. -EPERM when it contradicts what is remembered. */
+int keys_signer_known(struct keys_signer *s, const struct gvm_m_sign *head,
+                      struct gvm_err *err) GVM_MUST_CHECK;
+/* Signs the checkpoint text of (size, root). -EPERM for a head smaller than, or different at the
+ * size of, the last one. */
 int keys_sign(struct keys_signer *s, const struct gvm_m_sign *head, struct gvm_m_signed *ret,
               struct gvm_err *err) GVM_MUST_CHECK;
 /* Verifier key text of a public key. */
@@ -60,8 +69,8 @@ struct keys_creds;
 struct keys_creds *keys_creds_new(void) GVM_MUST_CHECK;
 void keys_creds_free(struct keys_creds *c);
 /* Replaces the whole set of a policy with {"credentials":[...]}; on failure the old set stays. */
-int keys_creds_load(struct keys_creds *c, uint32_t policy, struct gvm_str json, struct gvm_err *err)
-    GVM_MUST_CHECK;
+int keys_creds_load(struct keys_creds *c, uint32_t policy, struct gvm_str json,
+                    struct gvm_err *err) GVM_MUST_CHECK;
 /* Answer to GVM_MSG_CRED as JSON. */
 int keys_creds_answer(const struct keys_creds *c, const struct gvm_m_cred *ask, struct gvm_buf *out,
                       struct gvm_err *err) GVM_MUST_CHECK;

@@ -24,6 +24,7 @@ static void remove_temp(int dir, const char *path)
 {
     (void)unlinkat(dir, "log.seed", 0);
     (void)unlinkat(dir, "seal.key", 0);
+    (void)unlinkat(dir, "signed-head", 0);
     close(dir);
     assert_int_equal(rmdir(path), 0);
 }
@@ -37,7 +38,7 @@ static void made_once(void **state)
 {
     (void)state;
     char path[32];
-    int dir = open_temp(path), a[2], b[2];
+    int dir = open_temp(path), a[3], b[3];
     uint8_t first[KEYS_SEED], again[KEYS_SEED], seal[KEYS_SEED];
     struct stat st;
     assert_int_equal(gvm_keys_open_files(dir, a, NULL), 0);
@@ -51,7 +52,7 @@ static void made_once(void **state)
     assert_int_equal(st.st_mode & 07777, 0600);
     assert_int_equal(fcntl(a[0], F_GETFL) & O_ACCMODE, O_RDONLY);
     assert_true(fcntl(a[0], F_GETFD) & FD_CLOEXEC);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         close(a[i]);
         close(b[i]);
     }
@@ -62,7 +63,7 @@ static void wrong_files_refused(void **state)
 {
     (void)state;
     char path[32];
-    int dir = open_temp(path), fds[2] = {-7, -7};
+    int dir = open_temp(path), fds[3] = {-7, -7, -7};
     struct gvm_err err = {0};
     assert_int_equal(gvm_write_file_at(dir, "log.seed", "short", 5, 0600, NULL), 0);
     assert_int_equal(gvm_keys_open_files(dir, fds, &err), -EINVAL);
@@ -80,6 +81,7 @@ static void wrong_files_refused(void **state)
     assert_int_equal(gvm_keys_open_files(dir, fds, NULL), 0); /* and the ordinary case beside it */
     close(fds[0]);
     close(fds[1]);
+    close(fds[2]);
     remove_temp(dir, path);
 }
 

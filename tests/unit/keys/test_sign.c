@@ -1,8 +1,11 @@
 /* Signing heads: the key text and id of the formats, and no head that contradicts an earlier one. */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
+#include <unistd.h>
 #include <cmocka.h>
 #include "keys/keys_int.h"
 
@@ -51,6 +54,59 @@ static void never_contradicts_itself(void **state)
     keys_signer_done(&s);
 }
 
+/* A signer that is started anew remembers, and what the log shows counts too. */
+static void remembers(void **state)
+{
+    (void)state;
+    struct keys_signer s;
+    struct gvm_m_sign head = {.size = 10, .root = {1}}, other = {.size = 10, .root = {2}},
+                      more = {.size = 12, .root = {3}};
+    struct gvm_m_signed got;
+    struct gvm_err err = {0};
+    char self[] = "/tmp/gvm-signed-XXXXXX";
+    int mine = mkstemp(self);
+    assert_true(mine >= 0);
+    assert_int_equal(keys_signer_init(&s, SEED, "log", NULL), 0);
+    assert_int_equal(keys_signer_remember(&s, mine, &err), 0); /* empty: nothing was signed */
+    assert_int_equal(keys_sign(&s, &head, &got, NULL), 0);
+    keys_signer_done(&s);
+    for (int round = 0; round < 3; round++) {
+        assert_int_equal(keys_signer_init(&s, SEED, "log", NULL), 0);
+        assert_int_equal(keys_signer_remember(&s, open(self, O_RDWR | O_CLOEXEC), &err), 0);
+        assert_int_equal(keys_sign(&s, &other, &got, NULL), -EPERM);
+        other.size = 9;
+        assert_int_equal(keys_sign(&s, &other, &got, NULL), -EPERM);
+        other.size = 10;
+        assert_int_equal(keys_signer_known(&s, &other, NULL), -EPERM);
+        assert_int_equal(keys_signer_known(&s, &head, NULL), 0);
+        if (round)
+            assert_int_equal(keys_signer_known(&s, &more, NULL), 0);
+        assert_int_equal(keys_sign(&s, &head, &got, NULL), round ? -EPERM : 0);
+        keys_signer_done(&s);
+    }
+    /* No byte of it may change; zeros are a file that a power cut took. */
+    for (off_t i = 0; i < 72; i++) {
+        uint8_t byte;
+        mine = open(self, O_RDWR | O_CLOEXEC);
+        assert_int_equal(pread(mine, &byte, 1, i), 1);
+        byte ^= 4;
+        assert_int_equal(pwrite(mine, &byte, 1, i), 1);
+        assert_int_equal(keys_signer_init(&s, SEED, "log", NULL), 0);
+        assert_int_equal(keys_signer_remember(&s, mine, &err), -EBADMSG);
+        keys_signer_done(&s);
+        byte ^= 4;
+        assert_int_equal(pwrite(mine, &byte, 1, i), 1);
+        close(mine);
+    }
+    assert_int_equal(truncate(self, 0), 0);
+    assert_int_equal(truncate(self, 72), 0);
+    assert_int_equal(keys_signer_init(&s, SEED, "log", NULL), 0);
+    assert_int_equal(keys_signer_remember(&s, open(self, O_RDWR | O_CLOEXEC), &err), 0);
+    assert_false(s.signed_before);
+    keys_signer_done(&s);
+    (void)unlink(self);
+}
+
 static void key_text(void **state)
 {
     (void)state;
@@ -72,6 +128,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(signature_verifies),
         cmocka_unit_test(never_contradicts_itself),
+        cmocka_unit_test(remembers),
         cmocka_unit_test(key_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
