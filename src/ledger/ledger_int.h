@@ -195,9 +195,10 @@ struct ledger_writer {
     struct ledger_pack *pack; /* the segment being packed, or NULL */
     uint64_t pack_failed;     /* first entry of a segment that does not pack; or NO_INDEX */
     struct ledger_keep keep;
-    struct {            /* told in an entry, and not finished yet */
-        uint64_t to;    /* first entry kept; 0: nothing is being pruned */
-        uint64_t entry; /* index of that ledger.pruned entry */
+    uint64_t tiles_lazy; /* full tiles of level 0 before idle() starts to sync them */
+    struct {             /* told in an entry, and not finished yet */
+        uint64_t to;     /* first entry kept; 0: nothing is being pruned */
+        uint64_t entry;  /* index of that ledger.pruned entry */
     } prune;
     uint64_t head_durable; /* size of the last head that is on disk for certain */
     bool recovered;        /* what the open found, for the ledger.recovered entry: */
@@ -212,6 +213,7 @@ struct ledger_writer_opts {
     const struct ledger_file_ops *ops; /* NULL: the real ones */
     uint64_t segment_max;              /* 0: SEGMENT_MAX */
     struct ledger_keep keep;
+    uint64_t tiles_lazy; /* 0: 64 */
 };
 /* Locks the directory, recovers, and is ready to append. Takes `dirfd` only on success. */
 int ledger_writer_open(int dirfd, const struct ledger_writer_opts *opts, struct ledger_writer **ret,

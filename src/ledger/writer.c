@@ -22,7 +22,7 @@
 #include "ledger/private.h"
 
 enum {
-    TILES_LAZY = 64,       /* full tiles of level 0 before idle() starts to sync them */
+    TILES_LAZY = 64,       /* an eighth of a megabyte of hashes */
     TILES_UNSYNCED = 4096, /* ... before settle() does it by force */
 };
 
@@ -225,7 +225,7 @@ int ledger_writer_settle(struct ledger_writer *w, struct gvm_err *err)
 
 static bool sync_some(struct ledger_writer *w)
 {
-    if (full_tiles(w, 0) * TILE_WIDTH < w->tiles_synced + TILES_LAZY * TILE_WIDTH)
+    if (full_tiles(w, 0) * TILE_WIDTH < w->tiles_synced + w->tiles_lazy * TILE_WIDTH)
         return false;
     int r = ledger_writer_tiles(w);
     if (!r)
@@ -361,6 +361,7 @@ static struct ledger_writer *alloc_writer(int dirfd, const struct ledger_writer_
     w->ops = opts->ops ? opts->ops : &ledger_real_ops;
     w->segment_max = opts->segment_max ? opts->segment_max : SEGMENT_MAX;
     w->keep = opts->keep;
+    w->tiles_lazy = opts->tiles_lazy ? opts->tiles_lazy : TILES_LAZY;
     w->dirfd = dirfd;
     w->eventsfd = w->lockfd = w->seg.fd = -1;
     gvm_buf_init(&w->batch, BATCH_BYTES + GVM_MAX_ENTRY + 2);
