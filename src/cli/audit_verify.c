@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <string.h>
 
 enum { MAX_VERIFIED = 8192, MAX_THREADS = 16 };
 
@@ -31,13 +32,22 @@ static int load_resume(const char *path, struct gvm_verified *ret, bool *ret_the
     return r == -ENOENT ? 0 : r;
 }
 
+/* Replaces `path` whole. */
 static int keep_resume(const char *path, const struct gvm_verified *v, struct gvm_err *err)
 {
+    char dir[GVM_PATH_MAX];
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    struct gvm_str above = {slash ? path : ".", slash ? (size_t)(slash - path) + 1 : 1};
+    if (gvm_str_copy(dir, sizeof dir, above) < 0)
+        return gvm_err_set(err, ENAMETOOLONG, "the name of the file is too long");
+    GVM_AUTOCLOSE int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return gvm_err_sys(err, errno, "cannot open %s", dir);
     struct gvm_buf text;
     gvm_buf_init(&text, MAX_VERIFIED);
     int r = gvm_verified_write(v, &text);
     r = r < 0 ? gvm_err_sys(err, -r, "cannot write %s", path)
-              : gvm_write_file_at(AT_FDCWD, path, gvm_buf_data(&text), text.len, 0600, err);
+              : gvm_write_file_at(fd, name, gvm_buf_data(&text), text.len, 0600, err);
     gvm_buf_done(&text);
     return r;
 }

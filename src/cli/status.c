@@ -46,6 +46,23 @@ static void show_runs(const struct gvm_json *info)
     }
 }
 
+/* The last verification in the background. */
+static void show_verified(const struct gvm_json *v)
+{
+    if (!v || v->type != GVM_JSON_OBJECT)
+        return;
+    bool ok = gvm_json_bool(v, "ok", false);
+    const char *error = gvm_json_text(v, "error", NULL);
+    printf("record verified %s: ", gvm_json_text(v, "t", "?"));
+    if (ok)
+        printf("good, %" PRId64 " entries\n", gvm_json_int(v, "entries", 0));
+    if (ok)
+        return;
+    fputs(error ? "it could not be read: " : "TAMPERED: ", stdout);
+    cli_print_safe(stdout, gvm_str(error ? error : gvm_json_text(v, "reason", "")));
+    fputs(error ? "\n" : " (gvm audit verify)\n", stdout);
+}
+
 static void show(const struct gvm_json *info)
 {
     printf("gvmd is running, pid %" PRId64, gvm_json_int(info, "pid", 0));
@@ -61,6 +78,7 @@ static void show(const struct gvm_json *info)
         printf("record: %s\n", gate->type == GVM_JSON_TRUE || gvm_str_eqz(gate->text, "open")
                                    ? "healthy"
                                    : "cannot be written; nothing is forwarded");
+    show_verified(gvm_json_get(info, "verified"));
 }
 
 static int answer(struct gvm_chan *chan, bool json, struct gvm_err *err)

@@ -166,6 +166,7 @@ static void on_status(struct daemon *d, struct daemon_child *c, const struct gvm
     gvm_jw_kint(&w, "pid", getpid());
     gvm_jw_kint(&w, "uptime", (gvm_mono_ns() - d->started_ns) / 1000000000);
     put_children(d, &w);
+    daemon_verify_json(&w, d);
     gvm_jw_key(&w, "policies");
     gvm_jw_array(&w);
     for (unsigned i = 0; i < DAEMON_POLICIES && out.len < 40000; i++) {
@@ -276,9 +277,11 @@ static int sooner(int a, int b)
 static void loop(struct daemon *d)
 {
     while (!d->stopping) {
-        struct pollfd p[1 + DAEMON_CHILDREN] = {{.fd = d->signal_fd, .events = POLLIN}};
+        struct pollfd p[2 + DAEMON_CHILDREN] = {{.fd = d->signal_fd, .events = POLLIN}};
         int wait = sooner(daemon_children_due(d), daemon_job_due(d));
         wait = sooner(wait, daemon_names_due(d));
+        wait = sooner(wait, daemon_verify_due(d));
+        p[1 + DAEMON_CHILDREN] = (struct pollfd){.fd = d->verify.fd, .events = POLLIN};
         for (unsigned i = 0; i < DAEMON_CHILDREN; i++) {
             struct gvm_chan *chan = d->children[i].chan;
             p[i + 1].fd = chan ? gvm_chan_fd(chan) : -1;
@@ -286,7 +289,7 @@ static void loop(struct daemon *d)
         }
         if (d->stopping)
             break;
-        if (poll(p, 1 + DAEMON_CHILDREN, wait) < 0 && errno != EINTR)
+        if (poll(p, 2 + DAEMON_CHILDREN, wait) < 0 && errno != EINTR)
             break;
         if (p[0].revents)
             serve_signals(d);
@@ -295,6 +298,8 @@ static void loop(struct daemon *d)
             if (p[i + 1].revents && c->chan && gvm_chan_fd(c->chan) == p[i + 1].fd)
                 serve_child(d, c, p[i + 1].revents);
         }
+        if (p[1 + DAEMON_CHILDREN].revents)
+            daemon_verify_read(d);
     }
 }
 
@@ -313,6 +318,7 @@ static int start(struct daemon *d, struct gvm_err *err)
     if (r < 0)
         return r;
     d->log = p.log;
+    daemon_verify_init(d);
     daemon_policy_done(&p);
     for (unsigned i = 0; r == 0 && i < DAEMON_CHILDREN; i++)
         r = daemon_child_start(d, &d->children[i], err);
@@ -328,7 +334,9 @@ int daemon_parent(int ready_fd)
     if (!d)
         return EXIT_FAILED;
     d->ready_fd = ready_fd;
-    d->signal_fd = d->lock_fd = d->listen_fd = d->ledger_fd = d->keys_fds[0] = d->keys_fds[1] = -1;
+    d->signal_fd = d->lock_fd = d->listen_fd = d->ledger_fd = d->keys_fds[0] = d->keys_fds[1] =
+        d->keys_fds[2] = -1;
+    d->verify.fd = -1;
     d->started_ns = gvm_mono_ns();
     for (unsigned i = 0; i < DAEMON_POLICIES; i++)
         d->policies[i].policy_fd = d->policies[i].cred_fd = -1;
@@ -337,6 +345,7 @@ int daemon_parent(int ready_fd)
     int r = start(d, &err);
     if (r == 0)
         loop(d);
+    daemon_verify_stop(d);
     daemon_children_stop(d);
     daemon_jobs_done(d);
     for (unsigned i = 0; i < DAEMON_POLICIES; i++)

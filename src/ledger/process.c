@@ -182,6 +182,7 @@ static const struct {
     struct gvm_str prefix;
     unsigned roles;
 } kinds[] = {
+    {{"ledger.verified", 15}, 1u << GVM_ROLE_PARENT},
     {{"ledger.", 7}, 0},
     {{"gate.", 5}, 0},
     {{"daemon.", 7}, 1u << GVM_ROLE_PARENT},
