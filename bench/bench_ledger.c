@@ -1,11 +1,12 @@
-/* How much the ledger adds to what the disk costs. Each figure stands beside a bare loop that does the
- * same input and output without hashes, tiles, signatures or checks, interleaved in one run.
+/* How much the ledger adds to what the disk costs. Each figure stands beside a bare loop that does
+ * the same input and output without hashes, tiles, signatures or checks, interleaved in one run.
  *
  *   one durable entry          writer against pwrite + fdatasync on a preallocated file
- *   64 waiting writers         the ledger process against a bare process of the same shape: frames over
- *                              a socket, one write and one fdatasync for all that wait, an answer each
- *   writers that do not wait   entries a second through the writer in batches of 64
- *   verify                     entries a second, one core
+ *   64 waiting writers         the ledger process against a bare process of the same shape: frames
+ * over a socket, one write and one fdatasync for all that wait, an answer each writers that do not
+ * wait   entries a second through the same two processes: frames of 64 entries, the last of which
+ * is waited for verify                     entries a second on one core, plain and packed; with all
+ * cores; resident memory of a verification of a tenth of the log and of the whole
  *
  * usage: bench_ledger [DIR]     (a directory on the disk to measure; default: the current one)
  */
@@ -26,7 +27,15 @@
 #include "ipc/ipc.h"
 #include "ledger/ledger_int.h"
 
-enum { REPEATS = 7, SINGLE = 400, WAITERS = 64, ROUNDS = 300, BULK = 300000, LINE = 256 };
+enum {
+    REPEATS = 5,
+    SINGLE = 150,
+    WAITERS = 64,
+    ROUNDS = 100,
+    BULK = 400000,
+    FRAME = 64,
+    LINE = 256
+};
 static const char origin[] = "gvm.bench/ledger";
 static const uint8_t seed[32] = {7};
 static EVP_PKEY *signing_key;
@@ -42,11 +51,12 @@ static void die(const char *what)
 static struct gvm_str line(uint64_t i)
 {
     static char buf[LINE + 1];
-    int n = snprintf(buf, sizeof buf,
-                     "{\"v\":1,\"t\":\"2026-11-23T23:13:00.%09" PRIu64 "Z\",\"kind\":\"http.decision\",\"run\":"
-                     "\"20261123T231300-abcdef\",\"agent\":\"coder\",\"id\":\"r.%" PRIu64
-                     "\",\"method\":\"GET\",\"host\":\"api.example.com\",\"path\":\"/v1/items\",\"x\":\"",
-                     i % 1000000000, i);
+    int n = snprintf(
+        buf, sizeof buf,
+        "{\"v\":1,\"t\":\"2026-11-23T23:13:00.%09" PRIu64 "Z\",\"kind\":\"http.decision\",\"run\":"
+        "\"20261123T231300-abcdef\",\"agent\":\"coder\",\"id\":\"r.%" PRIu64
+        "\",\"method\":\"GET\",\"host\":\"api.example.com\",\"path\":\"/v1/items\",\"x\":\"",
+        i % 1000000000, i);
     memset(buf + n, 'x', (size_t)(LINE - n));
     memcpy(buf + LINE - 2, "\"}", 2);
     return (struct gvm_str){buf, LINE};
@@ -155,27 +165,56 @@ static void one_entry(double *ret_ours, double *ret_bare)
     *ret_bare = median(bare, SINGLE);
 }
 
-static double bulk_ours(void)
+static double cpu_seconds(const struct rusage *u)
+{
+    return (double)(u->ru_utime.tv_sec + u->ru_stime.tv_sec) +
+           (double)(u->ru_utime.tv_usec + u->ru_stime.tv_usec) / 1e6;
+}
+
+/* Entries a second of `threads` threads, and of CPU time; in a process of its own, whose peak
+ * memory is *ret_kb. */
+static double verify_rate(const char *name, unsigned threads, uint64_t want, double *ret_cpu,
+                          long *ret_kb)
+{
+    int pair[2];
+    double rate = 0;
+    struct rusage u;
+    must(pipe2(pair, O_CLOEXEC) < 0 ? -errno : 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        char path[4200];
+        struct gvm_err err = {0};
+        struct gvm_verify_opts opts = {.key = &vkey, .threads = threads};
+        struct gvm_verify_report rep = {0};
+        (void)snprintf(path, sizeof path, "%s/%s", base, name);
+        int64_t t = gvm_mono_ns();
+        must(gvm_ledger_verify(path, &opts, &rep, &err));
+        rate = (double)rep.entries / seconds(t);
+        if (!rep.ok || rep.entries < want) {
+            fprintf(stderr, "does not verify: %s\n", rep.reason);
+            _exit(1);
+        }
+        _exit(write(pair[1], &rate, sizeof rate) != sizeof rate);
+    }
+    close(pair[1]);
+    if (read(pair[0], &rate, sizeof rate) != sizeof rate || wait4(pid, NULL, 0, &u) != pid)
+        exit(1);
+    close(pair[0]);
+    *ret_cpu = (double)want / cpu_seconds(&u);
+    *ret_kb = u.ru_maxrss;
+    return rate;
+}
+
+/* A log written by the writer alone, without waiting for the disk: for the verifier to read. */
+static void make_log(const char *name, uint64_t n, bool pack)
 {
     struct gvm_err err = {0};
     struct gvm_m_sign head;
-    struct ledger_writer *w = open_writer(fresh_dir("bulk"));
-    int64_t t = gvm_mono_ns(), due = t;
-    for (uint64_t i = 0; i < BULK; i++) {
+    struct ledger_writer *w = open_writer(fresh_dir(name));
+    for (uint64_t i = 0; i < n; i++) {
         must(ledger_writer_add(w, line(i)));
-        if (w->count < 64)
+        if (w->count < BATCH_ENTRIES && i + 1 < n)
             continue;
-        must(ledger_writer_commit(w, &err));
-        must(ledger_writer_settle(w, &err));
-        int64_t now = gvm_mono_ns();
-        if (now > due && ledger_writer_head(w, &head)) {
-            struct gvm_m_signed sig = sign(&head);
-            must(ledger_writer_publish(w, &head, &sig, false, &err));
-            due = gvm_mono_ns() + ledger_head_pause(gvm_mono_ns() - now);
-        }
-    }
-    double rate = BULK / seconds(t);
-    if (w->count) {
         must(ledger_writer_commit(w, &err));
         must(ledger_writer_settle(w, &err));
     }
@@ -183,51 +222,33 @@ static double bulk_ours(void)
         struct gvm_m_signed sig = sign(&head);
         must(ledger_writer_publish(w, &head, &sig, true, &err));
     }
+    while (pack && ledger_writer_idle(w))
+        ;
     ledger_writer_close(w);
-    return rate;
 }
 
-static double bulk_bare(void)
+static void bench_verify(void)
 {
-    int fd = bare_file(base);
-    static char batch[64 * (LINE + 1)];
-    off_t off = 0, have = SEGMENT_STEP;
-    size_t n = 0;
-    int64_t t = gvm_mono_ns();
-    for (uint64_t i = 0; i < BULK; i++) {
-        struct gvm_str l = line(i);
-        memcpy(batch + n, l.p, l.n);
-        batch[n + l.n] = '\n';
-        n += l.n + 1;
-        if (n < sizeof batch)
-            continue;
-        if (off + (off_t)n > have && fallocate(fd, 0, have, SEGMENT_STEP) == 0)
-            have += SEGMENT_STEP;
-        if (pwrite(fd, batch, n, off) != (ssize_t)n || fdatasync(fd) < 0)
-            die("bare");
-        off += (off_t)n;
-        n = 0;
+    double plain[REPEATS], packed[REPEATS], cores[REPEATS], cpu[3][REPEATS], skip;
+    long small = 0, large = 0, kb;
+    make_log("small", BULK / 10, false);
+    make_log("plain", BULK, false);
+    make_log("packed", BULK, true);
+    (void)verify_rate("plain", 1, BULK, &skip, &kb);
+    for (int i = 0; i < REPEATS; i++) {
+        plain[i] = verify_rate("plain", 1, BULK, &cpu[0][i], &large) / 1e3;
+        packed[i] = verify_rate("packed", 1, BULK, &cpu[1][i], &kb) / 1e3;
+        cores[i] = verify_rate("plain", 16, BULK, &cpu[2][i], &kb) / 1e3;
+        (void)verify_rate("small", 1, BULK / 10, &skip, &small);
     }
-    double rate = BULK / seconds(t);
-    close(fd);
-    return rate;
-}
-
-static double verify_rate(void)
-{
-    char path[4200];
-    struct gvm_err err = {0};
-    struct gvm_verify_opts opts = {.key = &vkey};
-    struct gvm_verify_report rep = {0};
-    (void)snprintf(path, sizeof path, "%s/bulk", base);
-    int64_t t = gvm_mono_ns();
-    must(gvm_ledger_verify(path, &opts, &rep, &err));
-    double rate = (double)rep.entries / seconds(t);
-    if (!rep.ok || rep.entries != BULK) {
-        fprintf(stderr, "does not verify: %s\n", rep.reason);
-        exit(1);
-    }
-    return rate;
+    static const char *const what[] = {"verify, one core", "  packed segments",
+                                       "verify, all cores"};
+    double *wall[] = {plain, packed, cores};
+    for (unsigned k = 0; k < 3; k++)
+        printf("%-28s %15.1f k entries/s, %.1f k a second of CPU\n", what[k],
+               median(wall[k], REPEATS), median(cpu[k], REPEATS) / 1e3);
+    printf("%-28s %8ld KiB for %d entries, %ld KiB for %d\n", "memory of a verification", small,
+           BULK / 10, large, BULK);
 }
 
 /* ---- 64 waiting writers, over a socket ---- */
@@ -236,7 +257,7 @@ static double verify_rate(void)
 static void bare_server(int sock)
 {
     int fd = bare_file(base);
-    static uint8_t frame[GVM_MAX_FRAME], batch[1 << 20];
+    static uint8_t frame[GVM_MAX_FRAME], batch[2 << 20];
     uint64_t ids[1024], index = 0;
     off_t off = 0, have = SEGMENT_STEP;
     for (;;) {
@@ -244,7 +265,8 @@ static void bare_server(int sock)
         (void)poll(&p, 1, -1);
         size_t n = 0, count = 0;
         ssize_t got;
-        while (count < 1024 && (got = recv(sock, frame, sizeof frame, MSG_DONTWAIT)) > 0) {
+        while (count < 1024 && n < (1 << 20) &&
+               (got = recv(sock, frame, sizeof frame, MSG_DONTWAIT)) > 0) {
             struct gvm_frame head;
             size_t skip = sizeof head + sizeof(struct gvm_m_append);
             memcpy(&head, frame, sizeof head);
@@ -261,6 +283,8 @@ static void bare_server(int sock)
             _exit(1);
         off += (off_t)n;
         for (size_t i = 0; i < count; i++) {
+            if (!ids[i])
+                continue; /* nobody waits */
             struct {
                 struct gvm_frame head;
                 struct gvm_m_appended body;
@@ -270,15 +294,16 @@ static void bare_server(int sock)
     }
 }
 
-/* CPU microseconds of a server process for one entry: steady where wall clock is not. */
-static double cpu_per_entry(pid_t pid)
+/* What the keys process does. */
+static void serve_keys(struct gvm_chan *keys)
 {
-    struct rusage u;
-    if (wait4(pid, NULL, 0, &u) != pid)
-        die("wait4");
-    double us = (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1e6 +
-                (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
-    return us / (WAITERS * ROUNDS);
+    struct gvm_msg m;
+    while (gvm_chan_recv(keys, &m) == 1) {
+        struct gvm_m_sign want;
+        memcpy(&want, m.data, sizeof want);
+        struct gvm_m_signed sig = sign(&want);
+        must(gvm_chan_send(keys, GVM_MSG_SIGNED, m.id, &sig, sizeof sig, NULL, 0));
+    }
 }
 
 /* WAITERS entries are always under way; each answer sends the next. Entries a second. */
@@ -291,17 +316,14 @@ static double drive(struct gvm_chan *proxy, struct gvm_chan *keys)
     while (done < WAITERS * ROUNDS) {
         while (sent < done + WAITERS && sent < WAITERS * ROUNDS) {
             struct gvm_str l = line(sent++);
-            must(gvm_chan_send2(proxy, GVM_MSG_APPEND, sent, &head, sizeof head, l.p, l.n, NULL, 0));
+            must(
+                gvm_chan_send2(proxy, GVM_MSG_APPEND, sent, &head, sizeof head, l.p, l.n, NULL, 0));
         }
         struct pollfd p[2] = {{.fd = gvm_chan_fd(proxy), .events = POLLIN},
                               {.fd = keys ? gvm_chan_fd(keys) : -1, .events = POLLIN}};
         (void)poll(p, 2, 1000);
-        while (keys && gvm_chan_recv(keys, &m) == 1) {
-            struct gvm_m_sign want;
-            memcpy(&want, m.data, sizeof want);
-            struct gvm_m_signed sig = sign(&want);
-            must(gvm_chan_send(keys, GVM_MSG_SIGNED, m.id, &sig, sizeof sig, NULL, 0));
-        }
+        if (keys)
+            serve_keys(keys);
         int r;
         while ((r = gvm_chan_recv(proxy, &m)) == 1)
             done += m.type == GVM_MSG_APPENDED;
@@ -320,47 +342,120 @@ static struct gvm_chan *give_peer(struct gvm_chan *parent, enum gvm_role role)
     return gvm_chan_new(pair[0], role, GVM_ROLE_LEDGER, 4 << 20);
 }
 
-static double waiting_ours(double *ret_cpu)
+/* One server, ours or the bare one, and the channels to it. */
+struct server {
+    pid_t pid;
+    int dir;
+    struct gvm_chan *parent, *proxy, *keys;
+};
+
+static struct server start_ours(const char *name)
 {
     int pair[2];
     struct gvm_msg m;
     struct gvm_err err = {0};
     char json[128];
+    struct server s = {.dir = open(fresh_dir(name), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
     must(gvm_ipc_pair(pair));
-    int dir = open(fresh_dir("waiting"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    pid_t pid = fork();
-    if (pid == 0) {
+    s.pid = fork();
+    if (s.pid == 0) {
         close(pair[0]);
         _exit(gvm_ledger_main(pair[1]));
     }
     close(pair[1]);
-    struct gvm_chan *parent = gvm_chan_new(pair[0], GVM_ROLE_PARENT, GVM_ROLE_LEDGER, 1 << 20);
+    s.parent = gvm_chan_new(pair[0], GVM_ROLE_PARENT, GVM_ROLE_LEDGER, 1 << 20);
     int n = snprintf(json, sizeof json, "{\"origin\":\"%s\"}", origin);
-    must(gvm_chan_call(parent, GVM_MSG_START, json, (size_t)n, &dir, 1, 10000, NULL, NULL, &m, &err));
-    struct gvm_chan *proxy = give_peer(parent, GVM_ROLE_PROXY), *keys = give_peer(parent, GVM_ROLE_KEYS);
-    double rate = drive(proxy, keys);
-    gvm_chan_free(parent);
-    gvm_chan_free(proxy);
-    gvm_chan_free(keys);
-    close(dir);
-    *ret_cpu = cpu_per_entry(pid);
-    return rate;
+    must(gvm_chan_call(s.parent, GVM_MSG_START, json, (size_t)n, &s.dir, 1, 10000, NULL, NULL, &m,
+                       &err));
+    s.proxy = give_peer(s.parent, GVM_ROLE_PROXY);
+    s.keys = give_peer(s.parent, GVM_ROLE_KEYS);
+    return s;
 }
 
-static double waiting_bare(double *ret_cpu)
+static struct server start_bare(void)
 {
     int pair[2];
+    struct server s = {.dir = -1};
     must(gvm_ipc_pair(pair));
-    pid_t pid = fork();
-    if (pid == 0) {
+    s.pid = fork();
+    if (s.pid == 0) {
         close(pair[0]);
         bare_server(pair[1]);
     }
     close(pair[1]);
-    struct gvm_chan *proxy = gvm_chan_new(pair[0], GVM_ROLE_PROXY, GVM_ROLE_LEDGER, 4 << 20);
-    double rate = drive(proxy, NULL);
-    gvm_chan_free(proxy);
-    *ret_cpu = cpu_per_entry(pid);
+    s.proxy = gvm_chan_new(pair[0], GVM_ROLE_PROXY, GVM_ROLE_LEDGER, 4 << 20);
+    return s;
+}
+
+/* Microseconds of CPU it took in all. */
+static double end_server(struct server *s)
+{
+    struct rusage u;
+    gvm_chan_free(s->parent);
+    gvm_chan_free(s->proxy);
+    /* The last head is signed before the end. */
+    for (pid_t got = 0; got == 0; got = wait4(s->pid, NULL, WNOHANG, &u)) {
+        if (s->keys)
+            serve_keys(s->keys);
+        (void)usleep(1000);
+    }
+    gvm_chan_free(s->keys);
+    gvm_close(&s->dir);
+    return cpu_seconds(&u) * 1e6;
+}
+
+static double waiting(struct server s, double *ret_cpu)
+{
+    double rate = drive(s.proxy, s.keys);
+    *ret_cpu = end_server(&s) / (WAITERS * ROUNDS);
+    return rate;
+}
+
+/* ---- writers that do not wait ---- */
+
+/* Until the channel takes more, and what comes meanwhile. True when an answer was among it. */
+static bool wait_room(struct gvm_chan *proxy, struct gvm_chan *keys)
+{
+    struct gvm_msg m;
+    bool answered = false;
+    short want = gvm_chan_wants_write(proxy) ? POLLIN | POLLOUT : POLLIN;
+    struct pollfd p[2] = {{.fd = gvm_chan_fd(proxy), .events = want},
+                          {.fd = keys ? gvm_chan_fd(keys) : -1, .events = POLLIN}};
+    (void)poll(p, 2, 1000);
+    if (p[0].revents & POLLOUT)
+        must(gvm_chan_flush(proxy));
+    if (keys)
+        serve_keys(keys);
+    while (gvm_chan_recv(proxy, &m) == 1)
+        answered |= m.type == GVM_MSG_APPENDED;
+    return answered;
+}
+
+static double stream(struct server s, double *ret_cpu)
+{
+    static char frame[FRAME * (LINE + 1)];
+    struct gvm_m_append no_wait = {.flags = GVM_APPEND_NO_WAIT}, wait = {0};
+    int64_t t = gvm_mono_ns();
+    for (uint64_t i = 0; i + 1 < BULK;) {
+        size_t n = 0;
+        for (unsigned k = 0; k < FRAME && i + 1 < BULK; k++, i++) {
+            memcpy(frame + n, line(i).p, LINE);
+            frame[n + LINE] = '\n';
+            n += LINE + 1;
+        }
+        while (gvm_chan_wants_write(s.proxy))
+            (void)wait_room(s.proxy, s.keys);
+        must(gvm_chan_send2(s.proxy, GVM_MSG_APPEND, 0, &no_wait, sizeof no_wait, frame, n - 1,
+                            NULL, 0));
+        if (s.keys)
+            serve_keys(s.keys);
+    }
+    struct gvm_str l = line(BULK - 1);
+    must(gvm_chan_send2(s.proxy, GVM_MSG_APPEND, 1, &wait, sizeof wait, l.p, l.n, NULL, 0));
+    while (!wait_room(s.proxy, s.keys))
+        ;
+    double rate = BULK / seconds(t);
+    *ret_cpu = end_server(&s) / BULK;
     return rate;
 }
 
@@ -372,7 +467,8 @@ static void compare(const char *what, const char *unit, double *ours, double *ba
     for (int i = 0; i < REPEATS; i++)
         ratio[i] = ours[i] / bare[i];
     double o = median(ours, REPEATS), b = median(bare, REPEATS);
-    printf("%-28s ours %10.1f  bare %10.1f %-10s ratio %.2f\n", what, o, b, unit, median(ratio, REPEATS));
+    printf("%-28s ours %10.1f  bare %10.1f %-10s ratio %.2f\n", what, o, b, unit,
+           median(ratio, REPEATS));
     fflush(stdout);
 }
 
@@ -388,19 +484,18 @@ int main(int argc, char **argv)
         one_entry(&ours[i], &bare[i]);
     compare("one durable entry, p50", "us", ours, bare);
     for (int i = 0; i < REPEATS; i++) {
-        ours[i] = waiting_ours(&cpu[0][i]) / 1e3;
-        bare[i] = waiting_bare(&cpu[1][i]) / 1e3;
+        ours[i] = waiting(start_ours("waiting"), &cpu[0][i]) / 1e3;
+        bare[i] = waiting(start_bare(), &cpu[1][i]) / 1e3;
     }
     compare("64 waiting writers", "k/s", ours, bare);
     compare("  CPU of the log's process", "us/entry", cpu[0], cpu[1]);
-    double verify[REPEATS];
     for (int i = 0; i < REPEATS; i++) {
-        ours[i] = bulk_ours() / 1e3;
-        bare[i] = bulk_bare() / 1e3;
-        verify[i] = verify_rate() / 1e3;
+        ours[i] = stream(start_ours("bulk"), &cpu[0][i]) / 1e3;
+        bare[i] = stream(start_bare(), &cpu[1][i]) / 1e3;
     }
     compare("writers that do not wait", "k/s", ours, bare);
-    printf("%-28s %15.1f k entries/s\n", "verify, one core", median(verify, REPEATS));
+    compare("  CPU of the log's process", "us/entry", cpu[0], cpu[1]);
+    bench_verify();
     EVP_PKEY_free(signing_key);
     return gvm_remove_tree_at(AT_FDCWD, base, &err) < 0;
 }

@@ -6,11 +6,11 @@
  *
  * Group commit: everything that waits on the channels goes into one batch, one write, one
  * fdatasync; while the disk works the next batch gathers in the sockets. A batch in which nobody
- * waits may be held for HOLD_NS, so that a stream of unwatched entries does not keep the disk busy
- * for each of them. A head is asked for SIGN_NS after a commit, one at a time, so it covers many
- * batches when there are many, and less often while publishing takes long (ledger_head_pause). When
- * a batch fails the gate is closed: every APPEND is answered with the error at once, and the writer
- * is healed in the background of the same loop.
+ * waits may be held for HOLD_NS, or as long as a sync takes, so that a stream of unwatched entries
+ * does not keep the disk busy for each of them. A head is asked for SIGN_NS after a commit, one at
+ * a time, so it covers many batches when there are many, and less often while publishing takes long
+ * (ledger_head_pause). When a batch fails the gate is closed: every APPEND is answered with the
+ * error at once, and the writer is healed in the background of the same loop.
  *
  * The other end may do anything the catalogue lets it: an entry is checked for form, and for being
  * of a kind that its sender may write. A peer that does not take its answers is hung up on.
@@ -29,8 +29,14 @@
 #include "ledger/private.h"
 
 #define MS 1000000ll
-enum { ROUND_FRAMES = 64, HOLD_ENTRIES = 1024, HOLD_BYTES = 256 * 1024, QUEUE_BYTES = 1 << 20 };
+enum {
+    ROUND_FRAMES = 64,
+    HOLD_ENTRIES = BATCH_ENTRIES,
+    HOLD_BYTES = 1 << 20,
+    QUEUE_BYTES = 1 << 20
+};
 static const int64_t HOLD_NS = 2 * MS;
+static const int64_t HOLD_MOST_NS = 20 * MS;
 static const int64_t NAP_NS = 200000; /* what an entry that is waited for may lose by it */
 static const int64_t SIGN_NS = 2 * MS;
 static const int64_t SIGN_LOST_NS = 2000 * MS;
@@ -40,6 +46,7 @@ static const int64_t HEAL_NS = 200 * MS;
 static const int64_t REST_NS = 1000 * MS; /* quiet for so long: partial tiles, synced checkpoint */
 static const int64_t LAST_HEAD_NS = 1000 * MS;
 static const int64_t LOOK_NS = 1000 * MS; /* between two looks for what is to be pruned */
+static const int64_t QUIET_NS = 30 * MS;      /* nothing came for so long: put-off work */
 static const int64_t WORK_NS = 50 * MS;   /* between two pieces of put-off work under load */
 
 /* Whom to answer when the batch is done. */
@@ -57,6 +64,7 @@ struct process {
     struct ask *asks;
     unsigned nasks;
     int64_t held_since; /* 0: the batch is empty */
+    int64_t sync_cost;  /* how long a commit takes, on the average of the last ones */
     bool stop;
     /* signing */
     bool sign_out;
@@ -73,6 +81,7 @@ struct process {
     int64_t last_commit;
     bool rested;
     int64_t looked, worked;
+    bool work; /* there may be put-off work */
 };
 
 /* ---- channels ---- */
@@ -151,7 +160,9 @@ static void commit(struct process *p)
     struct gvm_err err = {0};
     uint64_t first = p->w->durable;
     unsigned lines = p->w->count;
+    int64_t began = gvm_mono_ns();
     int r = ledger_writer_commit(p->w, &err);
+    p->sync_cost += (gvm_mono_ns() - began - p->sync_cost) / 8;
     /* asks[] has a row per line, in order; an id of 0 waits for nothing. */
     for (unsigned i = 0; i < lines; i++)
         if (p->asks[i].id)
@@ -168,6 +179,7 @@ static void commit(struct process *p)
     }
     p->last_commit = gvm_mono_ns();
     p->rested = false;
+    p->work = true;
     if (!p->sign_due) {
         p->sign_due = p->last_commit + SIGN_NS;
         if (p->sign_due < p->head_done + p->pause)
@@ -257,10 +269,18 @@ static void on_append(struct process *p, enum gvm_role role, const struct gvm_ms
     } while (more);
 }
 
+/* As long as the disk takes: a slow one gets fewer and larger batches. */
+static int64_t hold(const struct process *p)
+{
+    return p->sync_cost < HOLD_NS        ? HOLD_NS
+           : p->sync_cost > HOLD_MOST_NS ? HOLD_MOST_NS
+                                         : p->sync_cost;
+}
+
 static bool batch_due(const struct process *p, int64_t now)
 {
     return p->held_since && (p->nasks || p->w->count >= HOLD_ENTRIES ||
-                             p->w->batch.len >= HOLD_BYTES || now - p->held_since >= HOLD_NS);
+                             p->w->batch.len >= HOLD_BYTES || now - p->held_since >= hold(p));
 }
 
 /* ---- heads ---- */
@@ -298,6 +318,7 @@ static void on_signed(struct process *p, const struct gvm_msg *m, int64_t now)
     /* A sync is no part of the usual cost. */
     p->pause = sync ? p->pause : ledger_head_pause(done - now);
     p->head_done = done;
+    p->work = true; /* what was to be pruned may be told of by this head */
     if (!p->sign_due && p->w->head.size < p->w->tree->size)
         p->sign_due = done + p->pause;
 }
@@ -426,13 +447,13 @@ static int64_t next_deadline(const struct process *p)
 {
     int64_t until = 0;
     if (p->held_since)
-        earlier(&until, p->nasks ? 1 : p->held_since + HOLD_NS);
+        earlier(&until, p->nasks ? 1 : p->held_since + hold(p));
     if (p->chan[GVM_ROLE_KEYS])
         earlier(&until, p->sign_out ? p->sign_sent + SIGN_LOST_NS : p->sign_due);
     if (p->closed_since)
         earlier(&until, p->heal_at);
     else if (!p->rested)
-        earlier(&until, p->last_commit + REST_NS);
+        earlier(&until, p->last_commit + (p->work ? QUIET_NS : REST_NS));
     if (p->w->keep.bytes || p->w->keep.age_ns)
         earlier(&until, p->looked + (p->rested ? 60 : 1) * LOOK_NS);
     return until;
@@ -506,8 +527,11 @@ static void chores(struct process *p, int64_t now, bool ready)
         return;
     }
     rest(p, now);
-    while (!p->held_since && ledger_writer_idle(p->w) && !wait_frames(p, 1))
-        ;
+    while (p->work && !p->held_since && gvm_mono_ns() - p->last_commit >= QUIET_NS) {
+        p->work = ledger_writer_idle(p->w);
+        if (wait_frames(p, 1))
+            break;
+    }
 }
 
 /* Entries nobody waits for come in a stream: being woken for each of them would cost their sender

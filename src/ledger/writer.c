@@ -23,6 +23,7 @@
 
 enum {
     TILES_LAZY = 64,       /* an eighth of a megabyte of hashes */
+    TILES_AT_END = 256,    /* more than so many are not synced at the end: it would take long */
     TILES_UNSYNCED = 4096, /* ... before settle() does it by force */
 };
 
@@ -426,7 +427,9 @@ void ledger_writer_close(struct ledger_writer *w)
     if (!w->failed) {
         /* What fails here is done again by the next start. */
         (void)ledger_writer_partials(w);
-        (void)sync_tiles(w);
+        (void)ledger_writer_tiles(w);
+        if (full_tiles(w, 0) <= w->synced[0] + TILES_AT_END)
+            (void)sync_tiles(w);
         (void)ledger_segment_finish(w->ops, &w->seg);
     }
     ledger_writer_abandon(w);
