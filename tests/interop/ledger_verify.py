@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""A second, independent verifier of GVM ledgers: Python's standard library and nothing of GVM.
+"""A second, independent verifier of GVM ledgers: Python's standard library, zstd, and nothing of GVM.
 
   ledger_verify.py KEY DIR [PROOF...]
 
@@ -12,6 +12,8 @@ import hashlib
 import json
 import os
 import re
+import struct
+import subprocess
 import sys
 
 # ---- Ed25519 (RFC 8032, section 6) ----
@@ -160,20 +162,62 @@ def path_root(index, size, leaf, path):
     return node_hash(path[-1], path_root(index - k, size - k, leaf, path[:-1]))
 
 
+def unpack(data, index):
+    """The lines of a packed segment (docs/LEDGER.md), whose first entry is `index`."""
+    lines = b""
+    while data:
+        magic, rest, name, count, first, plain, packed = struct.unpack_from("<II4sIQII", data)
+        frame = data[64:64 + packed]
+        if (magic, rest, name, first) != (0x184D2A5C, 56, b"gvmb", index) or sha(frame) != data[32:64] \
+                or not 0 < plain <= 1 << 20 or len(frame) != packed:
+            raise Bad(f"the block of entry {index} is not what was packed")
+        block = subprocess.run(["zstd", "-dcq"], input=frame, stdout=subprocess.PIPE, check=True).stdout
+        if len(block) != plain or block.count(b"\n") != count or not block.endswith(b"\n"):
+            raise Bad(f"the block of entry {index} does not hold what its head says")
+        lines, index, data = lines + block, index + count, data[64 + packed:]
+    return lines
+
+
 def read_entries(folder):
+    """Index of the first entry kept, and the lines from there on."""
     entries = []
     events = os.path.join(folder, "events")
-    names = sorted(n for n in os.listdir(events) if re.fullmatch(r"\d{20}\.jsonl", n))
+    names = sorted(n for n in os.listdir(events) if re.fullmatch(r"\d{20}\.jsonl(\.zst)?", n))
+    names = [n for n in names if n.endswith("l") or n[:-4] not in names]  # the plain form counts
+    begin = int(names[0][:20]) if names else 0
     for number, name in enumerate(names):
-        if int(name[:20]) != len(entries):
-            raise Bad(f"{name} follows {len(entries)} entries")
+        if int(name[:20]) != begin + len(entries):
+            raise Bad(f"{name} follows {begin + len(entries)} entries")
         with open(os.path.join(events, name), "rb") as f:
             data = f.read()
+        if name.endswith(".zst"):
+            data = unpack(data, begin + len(entries))
         body = data.rstrip(b"\0")
         if body and not body.endswith(b"\n") or (len(body) < len(data) and number + 1 < len(names)):
             raise Bad(f"{name} ends in no entry")
         entries += body.split(b"\n")[:-1]
-    return entries
+    return begin, entries
+
+
+def pruned_hashes(folder, begin):
+    """Leaf hashes of the entries before `begin`, of which only tiles are left."""
+    hashes = []
+    for number in range((begin + 255) // 256):
+        with open(os.path.join(folder, tile_path(0, number)), "rb") as f:
+            tile = f.read()
+        if len(tile) != 256 * 32:
+            raise Bad(f"tile {number} of pruned entries is not whole")
+        hashes += [tile[i:i + 32] for i in range(0, len(tile), 32)]
+    return hashes[:begin]
+
+
+def pruned_to(lines):
+    """The first entry kept, by the word of the log itself."""
+    kept = 0
+    for line in lines:
+        if re.match(rb'{"v":1,"t":"[^"]*","kind":"ledger.pruned",', line):
+            kept = max(kept, json.loads(line)["to"])
+    return kept
 
 
 SEAM = re.compile(rb'^{"v":2,.*?,"private":"([^"]{44})"(,"salt":"(.{24})"(.*)})$', re.S)
@@ -233,14 +277,16 @@ def check_tiles(folder, hashes):
 def verify_log(key, folder):
     with open(os.path.join(folder, "checkpoint"), "rb") as f:
         size, root = open_checkpoint(f.read(), key)
-    entries = read_entries(folder)
-    if len(entries) < size:
-        raise Bad(f"{size} entries signed, {len(entries)} here")
-    hashes = [leaf_hash(entry_of(e)) for e in entries]
+    begin, entries = read_entries(folder)
+    if begin + len(entries) < size:
+        raise Bad(f"{size} entries signed, {begin + len(entries)} here")
+    if begin > pruned_to(entries[:size - begin]):
+        raise Bad(f"the entries before {begin} are missing and were not pruned")
+    hashes = pruned_hashes(folder, begin) + [leaf_hash(entry_of(e)) for e in entries]
     if tree_root(hashes[:size]) != root:
         raise Bad("the entries do not give the signed root")
     tiles = check_tiles(folder, hashes)
-    print(f"ok {len(entries)} entries, {size} signed by {key[0]}, {tiles} tiles")
+    print(f"ok {len(hashes)} entries, {size} signed by {key[0]}, {tiles} tiles, {begin} pruned")
 
 
 def verify_proof(key, path):

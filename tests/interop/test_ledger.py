@@ -104,7 +104,7 @@ def entry(i):
 class Log:
     """The ledger and keys processes on one directory, and the proxy's channel."""
 
-    def __init__(self, folder, seed):
+    def __init__(self, folder, seed, **more):
         os.makedirs(folder, mode=0o700, exist_ok=True)
         seal = os.memfd_create("seal")
         os.write(seal, os.urandom(32))
@@ -113,7 +113,7 @@ class Log:
             self.keys = Child("keys", {"origin": ORIGIN}, [f.fileno(), seal])
         os.close(seal)
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        self.ledger = Child("ledger", {"origin": ORIGIN}, [handle])
+        self.ledger = Child("ledger", {"origin": ORIGIN, **more}, [handle])
         os.close(handle)
         a, b = pair()
         self.keys.peer("LEDGER", a.fileno())
@@ -277,6 +277,41 @@ def with_python(tap, home, folder, key, proofs):
         shutil.rmtree(copy)
 
 
+def packed_and_pruned(tap, home, key):
+    """A log that packed and pruned its segments, read by the verifier in Python."""
+    folder = os.path.join(home, "pruned")
+    log = Log(folder, os.path.join(home, "seed"), segment_bytes=262144, keep_bytes=30000)
+    log.append(0, 20000)
+    events_dir = os.path.join(folder, "events")
+
+    def firsts():
+        return sorted(n for n in os.listdir(events_dir) if n[:20].isdigit())
+
+    began, since, seen = time.monotonic(), time.monotonic(), firsts()
+    while time.monotonic() - began < 30 and (int(seen[0][:20]) == 0 or time.monotonic() - since < 1):
+        time.sleep(0.05)  # until nothing is removed any more
+        if firsts() != seen:
+            seen, since = firsts(), time.monotonic()
+    log.append(20000, 26000)
+    time.sleep(1)
+    tap.eq(log.stop(), (0, 0), "a log that is kept small ends orderly")
+
+    def both():
+        done = subprocess.run(["/usr/bin/python3", os.path.join(HERE, "ledger_verify.py"), key, folder],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
+        ours, said = gvm(home, "audit", "verify", "--dir", folder, "--key", key, "--json")
+        return done.returncode, ours, done.stdout.decode(), said
+
+    theirs, ours, text, said = both()
+    tap.eq((theirs, ours), (0, 0), "packed and pruned, it holds for both", text + said)
+    kept = json.loads(said)["pruned"] if ours == 0 else 0
+    tap.ok(kept > 0 and text.strip().endswith(f"{kept} pruned"), "and both say from where on", text + said)
+    tap.ok(firsts()[0].endswith(".zst"), "segments are packed", firsts())
+    os.rename(os.path.join(events_dir, firsts()[0]), os.path.join(home, "taken"))
+    theirs, ours, text, said = both()
+    tap.eq((theirs, ours), (3, 3), "one more segment taken by hand: both refuse", text + said)
+
+
 def with_openssl(tap, home, folder, key):
     """The signature once more, by the openssl program."""
     import base64
@@ -321,6 +356,7 @@ def main():
         with_go(tap, home, folder, key, older, proofs)
         with_python(tap, home, folder, key, proofs)
         with_openssl(tap, home, folder, key)
+        packed_and_pruned(tap, home, key)
         events(tap, home)
     finally:
         shutil.rmtree(home, ignore_errors=True)
