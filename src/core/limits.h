@@ -26,6 +26,7 @@
 #define GVM_MAX_DNS        4096u          /* one DNS message, bytes */
 #define GVM_MAX_DNS_NAMES  65536u         /* synthetic names of one run */
 #define GVM_MAX_PENDING    1000u          /* approvals waiting */
+#define GVM_MAX_STREAMS    100u           /* requests at a time of one HTTP/2 connection */
 #define GVM_MAX_CONNS      4096u          /* agent connections of one run */
 #define GVM_MAX_RUNS       256u           /* live runs of one daemon */
 #define GVM_STREAM_HIGH    (256u * 1024u) /* stop reading when the other side owes this much */

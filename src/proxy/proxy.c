@@ -17,6 +17,7 @@
 #define CA_BUNDLE_MAX  (16u << 20)
 #define SCRATCH_MAX    (8u << 20)
 #define LIST_MAX       64u
+#define DIALS_MAX      4096u
 #define FLUSH_TRIES    50
 #define ASK_START_MASK 0xffffffffffull /* leaves it exact in any JSON reader */
 
@@ -242,7 +243,9 @@ static int init(struct px *px, struct gvm_err *err)
     px->policies = gvm_map_new(1024, px_policy_drop);
     px->runs = gvm_map_new(GVM_MAX_RUNS, px_run_drop);
     px->asks = gvm_map_new(GVM_MAX_PENDING, NULL);
-    if (!px->policies || !px->runs || !px->asks)
+    px->ups = gvm_map_new(DIALS_MAX, NULL);
+    px->dials = gvm_map_new(DIALS_MAX, NULL);
+    if (!px->policies || !px->runs || !px->asks || !px->ups || !px->dials)
         return gvm_err_set(err, ENOMEM, "out of memory");
     int r = uv_loop_init(&px->loop);
     if (r == 0)

@@ -61,7 +61,7 @@ static bool is_nominated(const struct gvm_http1_head *h, struct gvm_str name)
     return false;
 }
 
-static bool has_connection(const struct gvm_http1_head *h)
+bool px_http1_nominates(const struct gvm_http1_head *h)
 {
     const struct gvm_header *c = gvm_http1_find(h, "connection");
     return c && !gvm_str_ieqz(c->value, "keep-alive") && !gvm_str_ieqz(c->value, "close");
@@ -84,7 +84,7 @@ bool px_http1_websocket(const struct gvm_http1_head *h)
 void px_http1_request_head(const struct gvm_http1_head *h, const struct px_http1_line *l,
                            struct gvm_buf *out)
 {
-    bool nominates = has_connection(h);
+    bool nominates = px_http1_nominates(h);
     gvm_buf_addz(out, l->method);
     gvm_buf_addc(out, ' ');
     gvm_buf_adds(out, l->path);
@@ -119,6 +119,12 @@ static bool no_length(unsigned status)
     return status < 200 || status == 204;
 }
 
+bool px_http1_stays(const struct gvm_http1_head *h, const struct gvm_header *f, bool nominates)
+{
+    return !px_field_is_hop(f->name) && !(nominates && is_nominated(h, f->name)) &&
+           !(no_length(h->status) && gvm_str_ieqz(f->name, "content-length"));
+}
+
 /* A version that ends its messages in another way needs no length where HTTP/1 does. */
 static bool needs_zero(const struct gvm_http1_head *h, const struct px_http1_status *l)
 {
@@ -129,17 +135,13 @@ static bool needs_zero(const struct gvm_http1_head *h, const struct px_http1_sta
 void px_http1_response_head(const struct gvm_http1_head *h, const struct px_http1_status *l,
                             struct gvm_buf *out)
 {
-    bool nominates = has_connection(h);
+    bool nominates = px_http1_nominates(h);
     gvm_buf_addf(out, "HTTP/1.1 %u ", h->status);
     gvm_buf_adds(out, h->reason);
     gvm_buf_add(out, "\r\n", 2);
-    for (unsigned i = 0; i < h->nheaders; i++) {
-        struct gvm_str name = h->headers[i].name;
-        if (px_field_is_hop(name) || (nominates && is_nominated(h, name)) ||
-            (no_length(h->status) && gvm_str_ieqz(name, "content-length")))
-            continue;
-        add_field(out, &h->headers[i]);
-    }
+    for (unsigned i = 0; i < h->nheaders; i++)
+        if (px_http1_stays(h, &h->headers[i], nominates))
+            add_field(out, &h->headers[i]);
     if (l->chunked)
         gvm_buf_addz(out, "Transfer-Encoding: chunked\r\n");
     else if (needs_zero(h, l))

@@ -29,6 +29,11 @@ struct px_http1_status {
 void px_http1_response_head(const struct gvm_http1_head *h, const struct px_http1_status *l,
                             struct gvm_buf *out);
 
+/* Does the head name fields of its hop in Connection? */
+bool px_http1_nominates(const struct gvm_http1_head *h);
+/* Does this field of a response head go on to the agent? `nominates`: px_http1_nominates(). */
+bool px_http1_stays(const struct gvm_http1_head *h, const struct gvm_header *f, bool nominates);
+
 /* Takes every field of that name out of a head made by px_http1_request_head(). */
 void px_http1_remove(struct gvm_buf *head, struct gvm_str name);
 

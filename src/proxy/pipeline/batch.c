@@ -96,6 +96,7 @@ static void on_turn(uv_prepare_t *p)
     struct px *px = p->data;
     if (px->unsent && px_batch_flush(px) < 0)
         gvm_log(GVM_LOG_WARN, "requests were given up: their decisions could not be recorded");
+    px_h2_speak(px);
     stream_batch_end(&px->loop);
     stream_batch_begin(&px->loop);
 }

@@ -74,6 +74,7 @@ static const struct {
     [PX_HELLO] = {data_hello, eof_close}, [PX_SHAKE] = {data_keep, eof_close},
     [PX_HEAD] = {data_head, eof_close},   [PX_HELD] = {data_body, eof_held},
     [PX_BODY] = {data_body, eof_body},    [PX_RELAY] = {px_relay_data, px_relay_agent_eof},
+    [PX_H2] = {px_h2_data, px_h2_eof},
 };
 
 static void on_data(void *arg, const uint8_t *p, size_t n)
@@ -94,7 +95,9 @@ static void on_eof(void *arg)
 static void on_drain(void *arg)
 {
     struct px_conn *c = arg;
-    if (c->rq.state == PX_RELAY)
+    if (c->rq.state == PX_H2)
+        px_h2_drain(c);
+    else if (c->rq.state == PX_RELAY)
         stream_resume(c->rq.up);
     else
         px_front_drained(&c->rq);
@@ -139,6 +142,7 @@ static void free_conn(uv_handle_t *h)
 {
     struct px_conn *c = ((struct px_request *)h->data)->conn;
     struct px_run *run = c->run;
+    px_h2_free(c);
     px_request_done(&c->rq);
     gvm_buf_done(&c->in);
     free(c);
@@ -158,6 +162,7 @@ void px_conn_close(struct px_conn *c, uint64_t linger_ms, const char *error)
     if (px_conn_closed(c))
         return;
     px_leaf_forget(c);
+    px_h2_end(c, error);
     px_request_end(&c->rq, linger_ms, error);
     if (c->agent)
         stream_close(c->agent, linger_ms);

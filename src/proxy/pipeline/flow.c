@@ -9,6 +9,15 @@
 
 #define BATCHED 4096u /* bytes that streams hold back until the turn of the loop ends */
 
+/* What the agent speaks is what the server is asked for first; HTTP/2 in the clear only when the
+ * agent took for granted that its server speaks it. */
+static enum upstream_http http_of(const struct px_request *rq)
+{
+    if (rq->kind != PX_HTTP || rq->websocket)
+        return UPSTREAM_ANY;
+    return rq->conn->h2 && rq->tls == rq->conn->tls ? UPSTREAM_HTTP2 : UPSTREAM_HTTP1;
+}
+
 void px_upstream_want(const struct px_request *rq, struct upstream_want *ret)
 {
     *ret = (struct upstream_want){
@@ -20,6 +29,7 @@ void px_upstream_want(const struct px_request *rq, struct upstream_want *ret)
         .credential = rq->cred_id,
         .conf = rq->policy->conf,
         .fresh = rq->kind != PX_HTTP || rq->retried || rq->websocket,
+        .http = http_of(rq),
     };
 }
 
@@ -110,6 +120,15 @@ static void send_request(struct px_request *rq)
         rq->front->resume(rq);
 }
 
+static void begin(struct px_request *rq)
+{
+    if (rq->kind == PX_HTTP)
+        send_request(rq);
+    else
+        px_relay_open(rq);
+}
+
+/* rq->up is there. */
 static void connected(struct px_request *rq, const struct upstream_got *got)
 {
     rq->up = got->stream;
@@ -117,13 +136,10 @@ static void connected(struct px_request *rq, const struct upstream_got *got)
     rq->up_port = got->port;
     rq->reused = got->reused;
     px_http1_back(rq);
-    if (rq->kind == PX_HTTP)
-        send_request(rq);
-    else
-        px_relay_open(rq);
+    begin(rq);
 }
 
-static void failed(struct px_request *rq, const struct gvm_err *err)
+void px_connect_failed(struct px_request *rq, const struct gvm_err *err)
 {
     if (err->code == EACCES)
         px_refuse_address(rq, err->text);
@@ -131,29 +147,73 @@ static void failed(struct px_request *rq, const struct gvm_err *err)
         px_fail(rq, err->code == ETIMEDOUT ? 504 : 502, err->text);
 }
 
+/* A new connection on which HTTP/2 was agreed. */
+static void connected_http2(struct px_request *rq, const struct upstream_got *got)
+{
+    struct upstream_want want;
+    char text[UPSTREAM_KEY_MAX];
+    px_upstream_want(rq, &want);
+    rq->up = got->stream;
+    rq->up_ip = got->ip;
+    rq->up_port = got->port;
+    if (px_h2_open(rq, upstream_key(&want, text)))
+        begin(rq);
+    else
+        px_fail(rq, 503, "too many connections, or out of memory");
+}
+
 static void on_upstream(void *arg, const struct upstream_got *got, const struct gvm_err *err)
 {
     struct px_request *rq = arg;
+    struct px_dial *others = px_dial_take(rq); /* rq may be gone when they have their turn */
     rq->ask_up = NULL;
-    if (got)
-        connected(rq, got);
+    if (!got)
+        px_connect_failed(rq, err);
+    else if (got->http2)
+        connected_http2(rq, got);
     else
-        failed(rq, err);
+        connected(rq, got);
+    px_dial_over(others, got && got->http2, err);
+}
+
+/* A connection that is there already. */
+static bool take_one(struct px_request *rq, const struct upstream_want *want, struct gvm_str key)
+{
+    struct upstream_got got;
+    bool first2 = want->http == UPSTREAM_HTTP2;
+    if (want->fresh)
+        return false;
+    if (first2 && px_h2_join(rq, key)) {
+        begin(rq);
+        return true;
+    }
+    if (upstream_take(rq->px->upstreams, want, &got)) {
+        connected(rq, &got);
+        return true;
+    }
+    if (first2 || !px_h2_join(rq, key))
+        return false;
+    begin(rq);
+    return true;
 }
 
 void px_connect(struct px_request *rq)
 {
     struct upstream_want want;
-    struct upstream_got got;
     struct gvm_err err = {0};
+    char text[UPSTREAM_KEY_MAX];
     px_upstream_want(rq, &want);
-    if (!want.fresh && upstream_take(rq->px->upstreams, &want, &got)) {
-        connected(rq, &got);
+    struct gvm_str key = upstream_key(&want, text);
+    if (take_one(rq, &want, key))
         return;
-    }
+    bool may_share = want.http == UPSTREAM_HTTP2 && !want.fresh && !rq->alone && key.n;
+    if (may_share && px_dial_wait(rq, key))
+        return;
     int r = upstream_get(rq->px->upstreams, &want, on_upstream, rq, &rq->ask_up, &err);
-    if (r < 0)
-        failed(rq, &err);
+    if (r < 0) {
+        px_dial_forget(rq);
+        px_connect_failed(rq, &err);
+    }
 }
 
 void px_back_drained(struct px_request *rq)

@@ -204,19 +204,61 @@ static int by_connection(const struct px_dest *d, bool tls, const char *sni, con
     return 0;
 }
 
+static int identify(const struct px_dest *dest, bool tls, const char *sni, const struct claims *c,
+                    struct px_target *ret, struct px_refusal *ret_refusal, struct gvm_err *err)
+{
+    struct px_target t = {0};
+    int r = dest->kind == PX_DEST_ANY ? by_target(c, tls, &t, ret_refusal, err)
+                                      : by_connection(dest, tls, sni, c, &t, ret_refusal, err);
+    if (r < 0)
+        return r;
+    t.origin = c->origin;
+    *ret = t;
+    return 0;
+}
+
 int px_identify(const struct px_dest *dest, bool tls, const char *sni,
                 const struct gvm_http1_head *h, struct px_target *ret,
                 struct px_refusal *ret_refusal, struct gvm_err *err)
 {
     struct claims c = {0};
-    struct px_target t = {0};
     int r = read_claims(h, &c, ret_refusal, err);
-    if (r == 0)
-        r = dest->kind == PX_DEST_ANY ? by_target(&c, tls, &t, ret_refusal, err)
-                                      : by_connection(dest, tls, sni, &c, &t, ret_refusal, err);
+    return r < 0 ? r : identify(dest, tls, sni, &c, ret, ret_refusal, err);
+}
+
+/* RFC 9113 8.3.1. */
+static int read_names(const struct px_names *n, struct claims *c, struct px_refusal *f,
+                      struct gvm_err *err)
+{
+    c->absolute_tls = gvm_str_eqz(n->scheme, "https");
+    if (!c->absolute_tls && !gvm_str_eqz(n->scheme, "http")) {
+        gvm_err_set(err, EINVAL, "a :scheme other than http and https");
+        return no(f, 400, "malformed");
+    }
+    int r = 0;
+    c->has_absolute = n->authority.n > 0;
+    c->has_host = n->host.n > 0;
+    if (c->has_absolute)
+        r = gvm_authority_parse(n->authority, &c->absolute, err);
+    if (r == 0 && c->has_host)
+        r = gvm_authority_parse(n->host, &c->host, err);
+    if (r == 0 && (!n->path.n || n->path.p[0] != '/'))
+        r = gvm_err_set(err, EINVAL, "a :path that does not begin with a slash");
     if (r < 0)
-        return r;
-    t.origin = c.origin;
-    *ret = t;
+        return no(f, 400, "malformed");
+    if (!c->has_absolute && c->has_host) {
+        c->absolute = c->host;
+        c->has_absolute = true;
+    }
+    c->origin = n->path;
     return 0;
+}
+
+int px_identify_names(const struct px_dest *dest, bool tls, const char *sni,
+                      const struct px_names *n, struct px_target *ret,
+                      struct px_refusal *ret_refusal, struct gvm_err *err)
+{
+    struct claims c = {0};
+    int r = read_names(n, &c, ret_refusal, err);
+    return r < 0 ? r : identify(dest, tls, sni, &c, ret, ret_refusal, err);
 }

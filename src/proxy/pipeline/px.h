@@ -29,6 +29,7 @@
 #include "dns/dns.h"
 #include "ipc/ipc.h"
 #include "ledger/ledger.h"
+#include "proxy/h2/h2.h"
 #include "proxy/stream/stream.h"
 #include "proxy/upstream/upstream.h"
 #include "rules/rules.h"
@@ -178,6 +179,13 @@ struct px_refusal {
 int px_identify(const struct px_dest *dest, bool tls, const char *sni,
                 const struct gvm_http1_head *h, struct px_target *ret,
                 struct px_refusal *ret_refusal, struct gvm_err *err) GVM_MUST_CHECK;
+/* The same for HTTP/2, where ":authority" stands for the absolute target. Absent ones are empty. */
+struct px_names {
+    struct gvm_str scheme, authority, host, path;
+};
+int px_identify_names(const struct px_dest *dest, bool tls, const char *sni,
+                      const struct px_names *n, struct px_target *ret,
+                      struct px_refusal *ret_refusal, struct gvm_err *err) GVM_MUST_CHECK;
 /* CONNECT's authority: host and port, nothing else. -EXDEV when Host names another. */
 int px_identify_connect(const struct gvm_http1_head *h, struct px_dest *ret,
                         struct gvm_err *err) GVM_MUST_CHECK;
@@ -204,6 +212,7 @@ enum px_state {
     PX_HELD,  /* judged: waits for the record, a delay, an answer, a connection */
     PX_BODY,  /* request and response flow */
     PX_RELAY, /* bytes both ways */
+    PX_H2,    /* HTTP/2: its requests have states of their own */
 };
 
 struct px_request;
@@ -289,6 +298,7 @@ struct px_request {
     uint16_t port;
     unsigned minor; /* of the agent's HTTP/1 */
     bool close, expect_continue, websocket;
+    bool te_trailers; /* the agent reads trailers */
     enum gvm_body_kind body;
     struct gvm_http1_body in_body; /* HTTP/1: framing of the agent's body */
     bool in_done;                  /* the agent's body was read to its end */
@@ -296,9 +306,13 @@ struct px_request {
     char cred_id[65];
     /* upstream */
     struct upstream_ask *ask_up;
+    struct px_dial *dial; /* waits for a connection that others wait for too */
+    struct px_request *dial_next;
+    bool alone; /* the server does not share its connections */
     const struct px_back *back;
-    struct stream *up; /* HTTP/1 and opaque */
-    bool up_eof;       /* it will send nothing more */
+    struct stream *up;    /* HTTP/1 and opaque */
+    struct h2_call *call; /* HTTP/2 */
+    bool up_eof;          /* it will send nothing more */
     bool reused, retried, upgraded;
     struct gvm_ip up_ip;
     uint16_t up_port;
@@ -332,6 +346,7 @@ struct px_conn {
     struct gvm_buf in;            /* bytes read and not yet used */
     struct px_leaf_ask *leaf_ask; /* certificate waited for */
     struct px_conn *leaf_next;
+    struct h2_front *h2; /* when it speaks HTTP/2 */
     struct px_request
         rq; /* of HTTP/1, or the opaque stream; its state and timer are the connection's */
 };
@@ -348,7 +363,12 @@ struct px {
     uint64_t next_ask;
     struct px_request *parked, **parked_tail;
     struct gvm_buf line, scratch;
-    struct gvm_buf batch;      /* entries nobody waits for, until the loop's turn ends */
+    struct gvm_buf batch; /* entries nobody waits for, until the loop's turn ends */
+    struct gvm_map *ups;  /* upstream key -> the HTTP/2 connection that takes more requests */
+    struct h2_up *all_ups;
+    unsigned nups;
+    struct gvm_map *dials;     /* upstream key -> struct px_dial */
+    struct h2_session *marked; /* have something to say when the turn ends */
     struct px_request *unsent; /* whose decision is among them */
     uv_prepare_t turn;
     uv_timer_t batch_timer;
@@ -502,6 +522,7 @@ void px_credential(struct px_request *rq);
 
 /* flow.c: an allowed request on its way, and its answer on the way back. */
 void px_connect(struct px_request *rq);
+void px_connect_failed(struct px_request *rq, const struct gvm_err *err);
 void px_upstream_want(const struct px_request *rq, struct upstream_want *ret);
 /* From the front, in any state: more of the agent's body; its end. */
 void px_body(struct px_request *rq, struct gvm_str span);
@@ -516,6 +537,17 @@ void px_reply_end(struct px_request *rq, struct gvm_str trailers);
 /* The upstream ended before its answer was whole. `untouched`: it said that it did nothing. */
 void px_reply_cut(struct px_request *rq, bool untouched, const char *why);
 void px_back_drained(struct px_request *rq);
+
+/* dial.c */
+/* True: another request makes a connection for `key`, and px_connect() is called again when it is
+ * known what it is; else this one makes it, and tells. */
+bool px_dial_wait(struct px_request *rq, struct gvm_str key);
+/* The connection of `rq` is decided: who waits for it is the caller's, to be told with
+ * px_dial_over(). NULL: `rq` made it for itself. */
+struct px_dial *px_dial_take(struct px_request *rq) GVM_MUST_CHECK;
+/* `shared`: others may join the connection; err: there is none. Frees. */
+void px_dial_over(struct px_dial *d, bool shared, const struct gvm_err *err);
+void px_dial_forget(struct px_request *rq);
 
 /* relay.c: HTTP/1 connections only. */
 void px_relay_open(struct px_request *rq);

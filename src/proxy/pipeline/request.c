@@ -63,6 +63,7 @@ void px_request_quit(struct px_request *rq, uint64_t linger_ms, const char *why)
     if (rq->ask_up)
         upstream_cancel(rq->ask_up);
     rq->ask_up = NULL;
+    px_dial_forget(rq);
     if (rq->back)
         rq->back->release(rq, false, linger_ms);
     rq->back = NULL;
@@ -122,6 +123,18 @@ static void take_body(struct px_request *rq, const struct gvm_http1_head *h)
     rq->expect_continue = h->expect_continue && !rq->in_done;
 }
 
+static bool takes_trailers(const struct gvm_http1_head *h)
+{
+    const struct gvm_header *te = gvm_http1_find(h, "te");
+    struct gvm_str rest = te ? te->value : (struct gvm_str){0}, token;
+    while (rest.n) {
+        gvm_str_cut(&rest, ',', &token);
+        if (gvm_str_ieqz(gvm_str_trim(token), "trailers"))
+            return true;
+    }
+    return false;
+}
+
 static void write_head(struct px_request *rq, const struct gvm_http1_head *h)
 {
     struct px_http1_line line = {.method = rq->method,
@@ -148,6 +161,7 @@ int px_request_take(struct px_request *rq, const struct gvm_http1_head *h,
     if (r < 0)
         return r;
     take_body(rq, h);
+    rq->te_trailers = takes_trailers(h);
     write_head(rq, h);
     if (!rq->head.failed)
         return 0;

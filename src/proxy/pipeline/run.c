@@ -126,6 +126,7 @@ static void shut(struct px_run *run, const char *why)
     while (run->conns)
         px_conn_close(run->conns, 0, why);
     upstreams_forget_run(run->px->upstreams, run->id);
+    px_h2_forget_run(run->px, run->id);
 }
 
 void px_run_drop(void *arg)

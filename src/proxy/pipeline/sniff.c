@@ -78,7 +78,7 @@ void px_sniff(struct px_conn *c)
         px_http1_read(c);
         return;
     case PX_PROTO_H2:
-        px_refuse(&c->rq, 505, "http2", "HTTP/2 with prior knowledge is not spoken here");
+        px_h2_start(c);
         return;
     case PX_PROTO_OPAQUE:
         opaque(c);

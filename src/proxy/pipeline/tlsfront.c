@@ -9,7 +9,7 @@
 static int pick_protocol(SSL *ssl, const unsigned char **out, unsigned char *outlen,
                          const unsigned char *in, unsigned int inlen, void *arg)
 {
-    static const unsigned char ours[] = "\x08http/1.1";
+    static const unsigned char ours[] = "\x02h2\x08http/1.1";
     unsigned char *picked;
     if (SSL_select_next_proto(&picked, outlen, ours, sizeof ours - 1, in, inlen) !=
         OPENSSL_NPN_NEGOTIATED)
@@ -35,6 +35,14 @@ int px_tls_ctx(struct px_run *run, struct gvm_err *err)
     return 0;
 }
 
+static bool agreed_h2(const struct px_conn *c)
+{
+    const unsigned char *p;
+    unsigned n;
+    SSL_get0_alpn_selected(stream_ssl(c->agent), &p, &n);
+    return n == 2 && memcmp(p, "h2", 2) == 0;
+}
+
 static void on_handshake(void *arg, const struct gvm_err *err)
 {
     struct px_conn *c = arg;
@@ -45,7 +53,10 @@ static void on_handshake(void *arg, const struct gvm_err *err)
         return;
     }
     c->tls = true;
-    px_http1_next(c);
+    if (agreed_h2(c))
+        px_h2_start(c);
+    else
+        px_http1_next(c);
 }
 
 void px_tls_leaf(struct px_conn *c, struct px_leaf *leaf)

@@ -100,7 +100,10 @@ static void tls_error_text(struct stream *s, struct gvm_err *err)
                     X509_verify_cert_error_string(verify));
         return;
     }
-    gvm_err_set(err, EPROTO, "TLS%s: %s", s->handshaking ? " handshake" : "", ssl_reason());
+    bool no_alpn =
+        ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_TLSV1_ALERT_NO_APPLICATION_PROTOCOL;
+    gvm_err_set(err, no_alpn ? EPROTONOSUPPORT : EPROTO, "TLS%s: %s",
+                s->handshaking ? " handshake" : "", ssl_reason());
 }
 
 /* Ends a handshake that cannot succeed: the peer gets our alert, the owner done(err). */

@@ -4,9 +4,6 @@
 #include <string.h>
 #include "proxy/upstream/upstream_int.h"
 
-/* run | host | port tls private | credential | policy hash */
-#define KEY_MAX 1024u
-
 struct idle {
     struct pool *pool;
     struct stream *s;
@@ -41,13 +38,13 @@ struct pool *pool_new(void)
     return p;
 }
 
-/* Empty when it does not fit: such a connection is not pooled. */
-static struct gvm_str make_key(const struct upstream_want *w, char dst[KEY_MAX])
+/* run | host | port tls private | credential | policy hash */
+struct gvm_str upstream_key(const struct upstream_want *w, char *dst)
 {
-    int n = snprintf(dst, KEY_MAX, "%s\n%s\n%u%c%c\n%s\n%s", w->run ? w->run : "", w->host, w->port,
-                     w->tls ? 's' : 'p', w->private_ok ? 'l' : 'w',
+    int n = snprintf(dst, UPSTREAM_KEY_MAX, "%s\n%s\n%u%c%c\n%s\n%s", w->run ? w->run : "", w->host,
+                     w->port, w->tls ? 's' : 'p', w->private_ok ? 'l' : 'w',
                      w->credential ? w->credential : "", w->conf ? w->conf->hash : "");
-    return (struct gvm_str){dst, n > 0 && n < (int)KEY_MAX ? (size_t)n : 0};
+    return (struct gvm_str){dst, n > 0 && n < (int)UPSTREAM_KEY_MAX ? (size_t)n : 0};
 }
 
 static void unlink_idle(struct idle *i)
@@ -139,8 +136,8 @@ static struct idle *oldest_of(const struct bucket *b)
 
 void pool_put(struct pool *p, const struct upstream_want *want, struct stream *s)
 {
-    char text[KEY_MAX];
-    struct gvm_str key = make_key(want, text);
+    char text[UPSTREAM_KEY_MAX];
+    struct gvm_str key = upstream_key(want, text);
     struct idle *i =
         key.n ? gvm_calloc(1, sizeof *i) : NULL; /* fitness is judged when it is taken */
     struct bucket *b = i ? bucket_for(p, key, want->run) : NULL;
@@ -162,8 +159,8 @@ void pool_put(struct pool *p, const struct upstream_want *want, struct stream *s
 
 bool pool_take(struct pool *p, const struct upstream_want *want, struct upstream_got *ret)
 {
-    char text[KEY_MAX];
-    struct gvm_str key = make_key(want, text);
+    char text[UPSTREAM_KEY_MAX];
+    struct gvm_str key = upstream_key(want, text);
     struct bucket *b;
     while (key.n && (b = gvm_map_get(p->buckets, key)) != NULL) {
         struct idle *i = b->first;

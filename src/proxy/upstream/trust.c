@@ -147,14 +147,12 @@ void trust_free(struct trust *t)
 
 static int ctx_setup(SSL_CTX *ctx)
 {
-    static const unsigned char alpn[] = "\x08http/1.1";
     struct gvm_map *sessions = gvm_map_new(SESSIONS_MAX, session_free);
     if (!sessions || !SSL_CTX_set_ex_data(ctx, sessions_index(), sessions)) {
         gvm_map_free(sessions);
         return -ENOMEM;
     }
-    if (!SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) ||
-        SSL_CTX_set_alpn_protos(ctx, alpn, sizeof alpn - 1) != 0)
+    if (!SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION))
         return -ENOMEM;
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
@@ -246,10 +244,12 @@ static bool name_peer(SSL *ssl, const char *host)
     return SSL_set1_host(ssl, host) == 1 && SSL_set_tlsext_host_name(ssl, host) == 1;
 }
 
-int trust_ssl(SSL_CTX *ctx, const char *host, uint16_t port, SSL **ret, struct gvm_err *err)
+int trust_ssl(SSL_CTX *ctx, const char *host, uint16_t port, struct gvm_str alpn, SSL **ret,
+              struct gvm_err *err)
 {
     SSL *ssl = SSL_new(ctx);
-    if (!ssl || !name_peer(ssl, host)) {
+    if (!ssl || !name_peer(ssl, host) ||
+        SSL_set_alpn_protos(ssl, (const unsigned char *)alpn.p, (unsigned)alpn.n) != 0) {
         SSL_free(ssl);
         ERR_clear_error();
         return gvm_err_set(err, ENOMEM, "TLS to %s: out of memory", host);

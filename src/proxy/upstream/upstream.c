@@ -41,6 +41,8 @@ struct upstream_ask {
     char host[GVM_MAX_HOST + 1];
     uint16_t port;
     bool private_ok, pinned, literal, ready;
+    enum upstream_http http;
+    bool only2;   /* the server has no HTTP/1.1 */
     SSL_CTX *ctx; /* NULL: plain */
     uint64_t connect_ms, tls_ms;
     struct endpoint to[DIAL_MAX];
@@ -160,9 +162,20 @@ static void ask_done(struct upstream_ask *a, const struct upstream_got *got)
 
 /* ---- connected ---- */
 
+static void begin_dial(struct upstream_ask *a);
+
+static bool agreed_http2(struct stream *s)
+{
+    const unsigned char *p;
+    unsigned n;
+    SSL_get0_alpn_selected(stream_ssl(s), &p, &n);
+    return n == 2 && memcmp(p, "h2", 2) == 0;
+}
+
 static void connected_through(struct upstream_ask *a)
 {
     struct upstream_got got = {.stream = a->stream, .ip = a->at_end.ip, .port = a->at_end.port};
+    got.http2 = a->ctx ? agreed_http2(a->stream) : a->http == UPSTREAM_HTTP2;
     ask_done(a, &got);
 }
 
@@ -175,16 +188,30 @@ static void on_tls(void *arg, const struct gvm_err *err)
     }
     struct gvm_err mine = *err;
     a->stream = NULL;
+    if (err->code == EPROTONOSUPPORT && a->http == UPSTREAM_HTTP1 && !a->only2) {
+        a->only2 = true;
+        a->to[0] = a->at_end;
+        a->nto = 1;
+        begin_dial(a); /* the same address, with what is left to offer */
+        return;
+    }
     if (!strstr(mine.text, "does not verify"))
         (void)gvm_err_wrap(&mine, -mine.code, "%s:%u", a->host, a->port);
     ask_fail(a, &mine); /* another address of the same name would not be better */
+}
+
+static struct gvm_str alpn_of(const struct upstream_ask *a)
+{
+    static const struct gvm_str one = {"\x08http/1.1", 9}, both = {"\x02h2\x08http/1.1", 12},
+                                two = {"\x02h2", 3};
+    return a->only2 ? two : a->http == UPSTREAM_HTTP2 ? both : one;
 }
 
 static void begin_tls(struct upstream_ask *a)
 {
     struct gvm_err err = {0};
     SSL *ssl = NULL;
-    int r = trust_ssl(a->ctx, a->host, a->port, &ssl, &err);
+    int r = trust_ssl(a->ctx, a->host, a->port, alpn_of(a), &ssl, &err);
     if (r == 0)
         r = stream_start_tls(a->stream, ssl, false, GVM_STR(""), a->tls_ms, on_tls, a, &err);
     if (r < 0)
@@ -377,6 +404,7 @@ static int ask_fill(struct upstream_ask *a, const struct upstream_want *w, struc
         return gvm_err_set(err, EINVAL, "upstream: not a host and port");
     a->port = w->port;
     a->private_ok = w->private_ok;
+    a->http = w->http;
     a->connect_ms = w->conf && w->conf->timeouts.connect ? w->conf->timeouts.connect : CONNECT_MS;
     a->tls_ms = w->conf && w->conf->timeouts.tls ? w->conf->timeouts.tls : TLS_MS;
     int r = fixed_address(a, w->conf, err);

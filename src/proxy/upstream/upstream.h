@@ -40,6 +40,13 @@ void upstreams_free(struct upstreams *u);
 int upstreams_names(struct upstreams *u, const char *const *resolvers, unsigned n,
                     struct gvm_str hosts, struct gvm_err *err) GVM_MUST_CHECK;
 
+/* What may be spoken on a connection. TLS: what is offered by ALPN (RFC 7301). */
+enum upstream_http {
+    UPSTREAM_HTTP1 = 0, /* HTTP/1.1; HTTP/2 only when the server has nothing else */
+    UPSTREAM_HTTP2, /* HTTP/2 if it likes, else HTTP/1.1; without TLS: HTTP/2 by prior knowledge */
+    UPSTREAM_ANY,   /* no HTTP, or an upgrade: HTTP/1.1 and nothing else */
+};
+
 struct upstream_want {
     const char *run;  /* pool key part */
     const char *host; /* canonical name or IP text */
@@ -49,10 +56,12 @@ struct upstream_want {
     const char *credential; /* digest text of the injected credential, "" = none; pool key part */
     const struct gvm_conf *conf; /* pins, ca_pem, timeouts of the run's policy */
     bool fresh;                  /* do not take from the pool */
+    enum upstream_http http;
 };
 struct upstream_got {
     struct stream *stream; /* paused, no events set */
     bool reused;           /* came from the pool: may be stale */
+    bool http2;            /* agreed with the server, or known before */
     struct gvm_ip ip;      /* the address that was dialled */
     uint16_t port;
 };
@@ -62,6 +71,11 @@ int upstream_get(struct upstreams *u, const struct upstream_want *want,
                  void *arg, struct upstream_ask **ret, struct gvm_err *err) GVM_MUST_CHECK;
 /* An idle connection at once, or false: then ask with upstream_get(). */
 bool upstream_take(struct upstreams *u, const struct upstream_want *want, struct upstream_got *ret);
+/* All that makes two connections different to a server or to a policy, as text: `dst` of
+ * UPSTREAM_KEY_MAX bytes. Begins with the run's id and '\n'. Empty when it does not fit: not
+ * shared. */
+#define UPSTREAM_KEY_MAX 1024u
+struct gvm_str upstream_key(const struct upstream_want *want, char *dst);
 void upstream_cancel(struct upstream_ask *ask); /* no callback afterwards */
 /* Puts an idle, clean connection back; it is closed when it says anything or after the idle limit.
  */

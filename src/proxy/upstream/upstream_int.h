@@ -83,8 +83,8 @@ void trust_free(struct trust *t);
 /* The client context for system trust plus `extra_pem`; one reference for the caller. */
 int trust_ctx(struct trust *t, struct gvm_str extra_pem, SSL_CTX **ret,
               struct gvm_err *err) GVM_MUST_CHECK;
-/* A client SSL that accepts only a certificate for `host` (name or IP text). */
-int trust_ssl(SSL_CTX *ctx, const char *host, uint16_t port, SSL **ret,
+/* A client SSL that accepts only a certificate for `host` (name or IP text) and offers `alpn`. */
+int trust_ssl(SSL_CTX *ctx, const char *host, uint16_t port, struct gvm_str alpn, SSL **ret,
               struct gvm_err *err) GVM_MUST_CHECK;
 
 /* pool.c */
