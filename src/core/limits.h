@@ -27,6 +27,8 @@
 #define GVM_MAX_DNS_NAMES  65536u         /* synthetic names of one run */
 #define GVM_MAX_PENDING    1000u          /* approvals waiting */
 #define GVM_MAX_STREAMS    100u           /* requests at a time of one HTTP/2 connection */
+#define GVM_RUN_STREAMS    1000u          /* the same, of one run */
+#define GVM_ALL_STREAMS    4000u          /* and of all; each may keep about 0.6 MB */
 #define GVM_MAX_CONNS      4096u          /* agent connections of one run */
 #define GVM_MAX_RUNS       256u           /* live runs of one daemon */
 #define GVM_STREAM_HIGH    (256u * 1024u) /* stop reading when the other side owes this much */

@@ -35,6 +35,8 @@ static struct h2_stream *new_stream(struct h2_front *f, int32_t id)
     st->link = &f->streams;
     f->streams = st;
     f->nstreams++;
+    f->conn->run->nstreams++;
+    f->conn->px->nstreams++;
     return st;
 }
 
@@ -57,6 +59,8 @@ static void end_stream(struct h2_stream *st, const char *error)
     if (st->next)
         st->next->link = st->link;
     st->front->nstreams--;
+    st->rq.run->nstreams--;
+    st->rq.px->nstreams--;
     uv_close((uv_handle_t *)&st->rq.timer, free_stream);
 }
 
@@ -201,6 +205,10 @@ static void begin(struct h2_stream *st, bool end)
         return;
     }
     st->grpc = is_grpc(h);
+    if (rq->run->nstreams > GVM_RUN_STREAMS || rq->px->nstreams > GVM_ALL_STREAMS) {
+        px_refuse(rq, 503, "busy", "too many requests at a time");
+        return;
+    }
     if (!px_request_method(rq, p.method))
         px_refuse(rq, 400, "malformed", "the method is too long");
     else if (px_is_trace(rq->method))
@@ -213,11 +221,26 @@ static void begin(struct h2_stream *st, bool end)
 
 /* ---- callbacks ---- */
 
+/* RFC 9113 5.1.1: a stream that was passed by cannot be opened any more. */
+static void out_of_order(struct h2_front *f)
+{
+    if (!f->s.broken)
+        nghttp2_session_terminate_session(f->s.ng, NGHTTP2_PROTOCOL_ERROR);
+    if (!f->s.broken)
+        f->s.broken = "a stream identifier that was passed by";
+    h2_mark(&f->s);
+}
+
 static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void *arg)
 {
     struct h2_front *f = arg;
-    (void)ng;
     h2_charge(&f->s, hd);
+    if (hd->type != NGHTTP2_HEADERS)
+        return 0;
+    if (hd->stream_id > f->last_id)
+        f->last_id = hd->stream_id;
+    else if (!nghttp2_session_find_stream(ng, hd->stream_id))
+        out_of_order(f); /* nghttp2 would pass over it in silence */
     return 0;
 }
 
@@ -401,7 +424,15 @@ static void over(struct h2_session *s)
 static void on_idle(uv_timer_t *t)
 {
     struct px_conn *c = ((struct px_request *)t->data)->conn;
-    px_conn_close(c, PX_LINGER_MS, NULL);
+    struct h2_front *f = c->h2;
+    if (f->leaving) {
+        px_conn_close(c, 0, NULL);
+        return;
+    }
+    f->leaving = true;
+    nghttp2_session_terminate_session(f->s.ng, NGHTTP2_NO_ERROR);
+    h2_mark(&f->s);
+    px_timer(&c->rq, PX_LINGER_MS, on_idle); /* for one that does not even read that */
 }
 
 void px_h2_start(struct px_conn *c)
@@ -428,11 +459,10 @@ void px_h2_data(struct px_conn *c, const uint8_t *p, size_t n)
     h2_read(&c->h2->s, p, n);
 }
 
-/* Streams under way are answered nevertheless: the agent may have closed one half only. */
+/* HTTP/2 has ends of its own; who closes the connection has left. */
 void px_h2_eof(struct px_conn *c)
 {
-    if (!c->h2->nstreams)
-        px_conn_close(c, PX_LINGER_MS, NULL);
+    px_conn_close(c, 0, "the client left");
 }
 
 void px_h2_drain(struct px_conn *c)

@@ -12,7 +12,9 @@ struct h2_front {
     struct px_conn *conn;
     struct h2_stream *streams;
     unsigned nstreams, served; /* now; ever */
+    int32_t last_id;           /* highest seen */
     bool ended;                /* the connection is closing */
+    bool leaving;              /* the agent was told so */
 };
 
 struct h2_stream {

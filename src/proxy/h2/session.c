@@ -63,7 +63,6 @@ static nghttp2_option *options(void)
     if (nghttp2_option_new(&o) != 0)
         return NULL;
     nghttp2_option_set_no_auto_window_update(o, 1);
-    nghttp2_option_set_no_closed_streams(o, 1);
     nghttp2_option_set_max_outbound_ack(o, 100);
     nghttp2_option_set_max_settings(o, 32);
     nghttp2_option_set_max_reserved_remote_streams(o, 0);

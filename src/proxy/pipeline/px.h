@@ -129,7 +129,7 @@ struct px_run {
     struct gvm_dns_names *names;
     struct px_conn *conns;
     struct px_dns_conn *dns_conns;
-    unsigned nconns, ndns;
+    unsigned nconns, ndns, nstreams;
     SSL_CTX *tls;
     struct gvm_map *leaves, *leaf_asks;
     struct px_leaf *newest, *oldest;
@@ -367,6 +367,7 @@ struct px {
     struct gvm_map *ups;  /* upstream key -> the HTTP/2 connection that takes more requests */
     struct h2_up *all_ups;
     unsigned nups;
+    unsigned nstreams; /* HTTP/2, of all runs */
     struct gvm_map *dials;     /* upstream key -> struct px_dial */
     struct h2_session *marked; /* have something to say when the turn ends */
     struct px_request *unsent; /* whose decision is among them */
