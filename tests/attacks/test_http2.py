@@ -93,6 +93,11 @@ method = "*"
 pattern = "{TWO}/slow"
 decision = {{ type = "Delay", milliseconds = 600 }}
 [[rules]]
+name = "parked"
+method = "*"
+pattern = "{TWO}/parked"
+decision = {{ type = "Delay", milliseconds = 60000 }}
+[[rules]]
 name = "ask"
 method = "*"
 pattern = "{PAY}/**"
@@ -338,11 +343,11 @@ def messages(run):
         tap.eq((went, a.json().get("body")), (["100"], "hello"), "Expect: 100-continue")
         a = c.ask(TWO, "/bytes/100", method="HEAD")
         tap.eq((a.status, a.headers.get("content-length"), a.body), (200, "100", b""), "HEAD")
-        size = 20_000_000
+        size = 6_000_000
         a = c.ask(TWO, f"/bytes/{size}")
-        tap.ok(len(a.body) == size and a.body[:256] == bytes(range(256)), "20 MB down", len(a.body))
-        a = c.ask(TWO, "/up", method="POST", body=b"u" * 5_000_000)
-        tap.eq(a.json().get("length"), 5_000_000, "5 MB up")
+        tap.ok(len(a.body) == size and a.body[:256] == bytes(range(256)), "6 MB down", len(a.body))
+        a = c.ask(TWO, "/up", method="POST", body=b"u" * 2_000_000)
+        tap.eq(a.json().get("length"), 2_000_000, "2 MB up")
     with client(run, GOOD) as c:
         a = c.ask(GOOD, "/bytes/5", method="HEAD")
         b, d, e = c.ask(GOOD, "/status/204"), c.ask(GOOD, "/status/304"), c.ask(GOOD, "/x", method="POST", body=b"")
@@ -546,6 +551,34 @@ def half_open(run):
     for s in socks:
         s.close()
     run.finish()
+
+
+@section("too many", 9)
+def too_many(run):
+    clients = []
+    for _ in range(11):
+        c = client(run, TWO)
+        c.pump(0.5)
+        idents = [1 + 2 * n for n in range(95)]
+        for ident in idents:
+            c.streams[ident] = h2rig.Answer()
+            c.conn.send_headers(ident, c.headers(TWO, "/parked", "GET", ()), end_stream=True)
+        c.flush()
+        clients.append(c)
+    refused = 0
+    for c in clients:
+        while c.pump(0.3):
+            pass
+        refused += sum(a.status == 503 for a in c.streams.values())
+    tap.eq(refused, 11 * 95 - 1000, "N26 more requests than one run may have at a time: 503")
+    other = rig.Run(home, "20260101T000000-00000a")
+    tap.eq(once(other, GOOD).status, 200, "N26 another run is served")
+    other.finish()
+    for c in clients:
+        c.close()
+    tap.ok(gvmtest.wait_for(lambda: once(run, GOOD).status == 200, 5), "N26 and this one again, when they are gone")
+    _, seen = settled(run)
+    tap.eq(sum(e["kind"] == "http.refused" and e["why"] == "busy" for e in seen), refused, "N26 recorded")
 
 
 gvmtest.end(daemon, 10)

@@ -67,6 +67,13 @@ def wait_for(check, seconds=10, step=0.02):
         time.sleep(step)
 
 
+def thread(target, *args):
+    """A thread that does not keep the script alive."""
+    t = threading.Thread(target=target, args=args, daemon=True)
+    t.start()
+    return t
+
+
 class Certificates:
     """A private CA and server certificates, made with the openssl program."""
 
