@@ -28,20 +28,31 @@ TYPES = message_types()
 NAMES = {number: name for name, number in TYPES.items()}
 
 
+def knock(home):
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.settimeout(30)
+    s.connect(os.path.join(home.runtime, "gvmd.sock"))
+    return s
+
+
 class Control:
     """One connection to gvmd's control socket."""
 
+    catalogue = 0  # the number of gvmd's version; a frame of another one is answered with a frame of it
+
     def __init__(self, home):
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.sock.settimeout(30)
-        self.sock.connect(os.path.join(home.runtime, "gvmd.sock"))
+        if not Control.catalogue:
+            with knock(home) as s:
+                s.send(FRAME.pack(TYPES["CLIENT_STATUS"], 0, 0, 1))
+                Control.catalogue = FRAME.unpack(s.recv(4096)[:16])[1]
+        self.sock = knock(home)
         self.next_id = 0
 
     def send(self, kind, payload=b"", fds=()):
         self.next_id += 1
         if not isinstance(payload, bytes):
             payload = json.dumps(payload).encode()
-        frame = FRAME.pack(TYPES[kind], 0, len(payload), self.next_id) + payload
+        frame = FRAME.pack(TYPES[kind], self.catalogue, len(payload), self.next_id) + payload
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(fds)}i", *fds))] if fds else []
         self.sock.sendmsg([frame], rights)
         return self.next_id
