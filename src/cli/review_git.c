@@ -157,6 +157,46 @@ static size_t choose(struct cli_changes *c)
     return n;
 }
 
+static size_t drop_one(struct cli_changes *c, struct gvm_str path)
+{
+    for (size_t i = 0; i < c->all.n; i++)
+        if (c->chosen[i] && gvm_str_eq(c->all.list[i].path, path)) {
+            c->chosen[i] = false;
+            return 1;
+        }
+    return 0;
+}
+
+/* New files that the owner's .gitignore names have no place in either, unless named themselves;
+ * there may be no repository at all. Returns how many went, or a negative errno. */
+static ssize_t drop_ignored(struct cli_changes *c, struct gvm_err *err)
+{
+    GVM_CLEANUP(gvm_buf_done) struct gvm_buf list, answer;
+    gvm_buf_init(&list, MAX_PATCH);
+    gvm_buf_init(&answer, MAX_PATCH);
+    for (size_t i = 0; i < c->all.n; i++)
+        if (c->chosen[i] && !c->exact[i] && !c->all.list[i].host_mode) {
+            gvm_buf_adds(&list, c->all.list[i].path);
+            gvm_buf_addc(&list, '\0');
+        }
+    if (list.failed)
+        return gvm_err_set(err, ENOMEM, "out of memory");
+    GVM_AUTOCLOSE int in = gvm_memfd("paths", gvm_buf_data(&list), list.len);
+    const char *const words[] = {"check-ignore", "-z", "--stdin", NULL};
+    /* It fails when nothing is ignored. */
+    if (in < 0 || !list.len || run_git(c, words, in, true, &answer, NULL) < 0)
+        return 0;
+    struct gvm_str rest = gvm_buf_str(&answer), path;
+    ssize_t n = 0;
+    while (rest.n) {
+        gvm_str_cut(&rest, '\0', &path);
+        n += (ssize_t)drop_one(c, path);
+    }
+    if (n)
+        cli_say("left out: %zd that .gitignore names", n);
+    return n;
+}
+
 /* On record: what was given out, as an export. */
 static int note_export(const struct cli_changes *c, const char *how, struct gvm_err *err)
 {
@@ -185,8 +225,9 @@ int review_as_patch(struct cli_changes *c, const char *file, struct gvm_err *err
 {
     GVM_CLEANUP(gvm_buf_done) struct gvm_buf out;
     gvm_buf_init(&out, MAX_PATCH);
-    int r = 0;
-    if (!choose(c))
+    ssize_t n = (ssize_t)choose(c), ignored = n ? drop_ignored(c, err) : 0;
+    int r = ignored < 0 ? (int)ignored : 0;
+    if (r == 0 && n == ignored)
         return gvm_err_set(err, ENOENT, "run %s has nothing for a patch", c->id);
     for (size_t i = 0; r == 0 && i < c->all.n; i++)
         if (c->chosen[i])
@@ -369,7 +410,10 @@ int review_as_branch(struct cli_changes *c, const char *name, struct gvm_err *er
     int r = look_at_repository(&m, err);
     if (r < 0)
         return r;
-    size_t n = choose(c);
+    ssize_t n = (ssize_t)choose(c), ignored = n ? drop_ignored(c, err) : 0;
+    if (ignored < 0)
+        return (int)ignored;
+    n -= ignored;
     if (!n)
         return gvm_err_set(err, ENOENT, "run %s has nothing for a branch", c->id);
     find_person(&m);
@@ -379,7 +423,7 @@ int review_as_branch(struct cli_changes *c, const char *name, struct gvm_err *er
     gvm_close(&m.stream);
     if (r < 0)
         return r;
-    printf("%s on the new branch %s; everything stays staged too\n", cli_count(n, "change", count),
-           name);
+    printf("%s on the new branch %s; everything stays staged too\n",
+           cli_count((size_t)n, "change", count), name);
     return 0;
 }

@@ -1,12 +1,12 @@
 /* review - the overlay's upper layer becomes a list of changes; changes land only when told to.
  *
  * Owns:       nothing between calls; the run's directory holds all state, so a killed process loses
- * nothing. Threads:    one. On failure: the workspace is as before or as after each single file; a
- * journal says which.
+ * nothing. Threads:    one. On failure: the workspace is as before or as after the whole commit;
+ * its record says which (txn.c).
  *
  * The upper layer was written by an agent that may be hostile: no name, link, mode or depth in it
  * is trusted, and nothing in it is ever followed. How changes are found is told in scan.c, how they
- * land in commit.c.
+ * land in txn.c, how the record looks in journal.c.
  */
 #ifndef GVM_REVIEW_H
 #define GVM_REVIEW_H

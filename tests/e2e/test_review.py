@@ -277,6 +277,7 @@ put(repo, "data.bin", bytes(range(256)) * 300)
 put(repo, "becomes-link", "file\n")
 os.symlink("text.txt", os.path.join(repo, "link"))
 put(repo, "run.sh", "#!/bin/sh\n", 0o644)
+put(repo, ".gitignore", "*.o\nbuild/\n")
 git("add", "-A")
 git("commit", "-qm", "first")
 run_id, upper = new_run()
@@ -285,6 +286,8 @@ whiteout(upper, "sub/gone.txt")
 put(upper, "data.bin", bytes(reversed(range(256))) * 301)
 put(upper, "new/deep/file name\twith \"quotes\"\n.txt", "x\n")
 put(upper, "new/empty.txt", "")
+put(upper, "new/x.o", "object\n")
+put(upper, "build/out.c", "x\n")
 put(upper, "run.sh", "#!/bin/sh\n", 0o755)
 os.symlink("sub", os.path.join(upper, "becomes-link"))
 os.symlink("text.txt", os.path.join(upper, "fresh-link"))
@@ -305,7 +308,7 @@ with open(patch, "rb") as f:
     body = f.read()
 tap.ok(b".git/" not in body and b"Makefile" not in body, "hooks, configuration and what runs here are not in it")
 got = home.gvm("review", run_id, "--as-branch", "agent/work")
-tap.eq(got.returncode, 0, "as a branch", got.stderr)
+tap.ok(got.returncode == 0 and "2 that .gitignore names" in got.stderr, "as a branch", got.stderr)
 tap.ok(not os.path.exists(marker), "no hook and no monitor of the repository was run")
 git("config", "--unset", "core.fsmonitor")
 shutil.rmtree(os.path.join(repo, ".git", "hooks"))
@@ -315,7 +318,7 @@ tap.eq(git("log", "-1", "--format=%an|%cn|%ce|%B", "agent/work").strip(),
 tree = git("ls-tree", "-r", "-z", "agent/work").split("\0")
 names = {line.split("\t", 1)[1]: line.split()[0] for line in tree if line}
 tap.eq(names, {"text.txt": "100644", "data.bin": "100644", "becomes-link": "120000", "link": "120000",
-               "fresh-link": "120000", "run.sh": "100644",
+               "fresh-link": "120000", "run.sh": "100644", ".gitignore": "100644",
                "new/deep/file name\twith \"quotes\"\n.txt": "100644", "new/empty.txt": "100644"},
        "its tree is what was staged")
 tap.eq(git("show", "agent/work:text.txt"), edited(3, 20) + "no newline at the end", "with the contents")
