@@ -12,6 +12,18 @@ static void nothing_meanwhile(struct run *r)
     (void)r;
 }
 
+/* What was taken over goes back. If it cannot, this run keeps it.
+ */
+static bool give_back(struct run *r)
+{
+    struct gvm_err err = {0};
+    if (!r->took_over || gvm_run_hand_over(r->dir, r->old_dir, &err) == 0)
+        return true;
+    cli_fail(GVM_EXIT_SETUP, &err);
+    cli_say("what run %s left staged is now in run %s", r->record.continues, r->id);
+    return false;
+}
+
 /* A run that never ran leaves no trace but its record. */
 static void undo(struct run *r)
 {
@@ -21,7 +33,7 @@ static void undo(struct run *r)
         r->registered = false; /* its connection closes: recorded as lost */
     gvm_sandbox_free(r->sandbox);
     r->sandbox = NULL;
-    if (!slash)
+    if (!slash || !give_back(r))
         return;
     *slash = '\0';
     GVM_AUTOCLOSE int runs = open(r->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

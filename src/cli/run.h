@@ -40,6 +40,7 @@ struct run {
     char old_dir[GVM_PATH_MAX]; /* of the run that is continued */
     const char *old_workspace;  /* NULL without --continue */
     bool has_config, registered;
+    bool took_over; /* what the continued run left staged lies in `dir` now */
     const char *const *argv;
     struct gvm_sandbox *sandbox;
     struct gvm_chan *chan; /* NULL while the daemon is away */

@@ -245,7 +245,10 @@ static int take_over(struct run *r, struct gvm_err *err)
     int x = write_record(r, err);
     if (x == 0)
         x = gvm_run_record_write(r->dir, &r->record, err);
-    return x < 0 ? x : gvm_run_hand_over(r->old_dir, r->dir, err);
+    if (x < 0)
+        return x;
+    r->took_over = true;
+    return gvm_run_hand_over(r->old_dir, r->dir, err);
 }
 
 int run_launch(struct run *r, struct gvm_err *err)
