@@ -288,7 +288,7 @@ static void bare_server(int sock)
             struct {
                 struct gvm_frame head;
                 struct gvm_m_appended body;
-            } out = {{GVM_MSG_APPENDED, 0, sizeof out.body, ids[i]}, {0, 0, index++}};
+            } out = {{GVM_MSG_APPENDED, gvm_catalogue(), sizeof out.body, ids[i]}, {0, 0, index++}};
             (void)!send(sock, &out, sizeof out, MSG_NOSIGNAL);
         }
     }

@@ -15,6 +15,7 @@ import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(TOP, "tests", "lib"))
+import gvmtest  # noqa: E402
 from gvmtest import BIN, Tap, MUST_WORK  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -35,6 +36,7 @@ def constants():
 
 
 C = constants()
+CATALOGUE = gvmtest.catalogue()
 
 
 class Channel:
@@ -45,7 +47,7 @@ class Channel:
         sock.settimeout(60)
 
     def send(self, kind, ident=0, payload=b"", fds=()):
-        frame = struct.pack("=HHIQ", C["GVM_MSG_" + kind], 0, len(payload), ident) + payload
+        frame = struct.pack("=HHIQ", C["GVM_MSG_" + kind], CATALOGUE, len(payload), ident) + payload
         socket.send_fds(self.sock, [frame], list(fds))
 
     def recv(self):
