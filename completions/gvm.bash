@@ -6,8 +6,8 @@ _gvm_verbs="run watch suggest check explain trust reload approve diff review com
 
 _gvm_options() {
     case $1 in
-    run) echo "--agent-id --config --continue --default --disk --env --help --hide --interactive --json --no-intercept --pids --reveal --sandbox --timeout --watch --workspace" ;;
-    watch) echo "--agent-id --config --continue --default --disk --env --help --hide --interactive --json --no-intercept --pids --reveal --sandbox --timeout --watch --workspace" ;;
+    run) echo "--agent-id --config --continue --cpus --default --disk --env --help --hide --interactive --json --memory --no-intercept --pids --reveal --sandbox --timeout --watch --workspace" ;;
+    watch) echo "--agent-id --config --continue --cpus --default --disk --env --help --hide --interactive --json --memory --no-intercept --pids --reveal --sandbox --timeout --watch --workspace" ;;
     suggest) echo "--apply --config --help --json --run --writes" ;;
     check) echo "--help --json --strict" ;;
     explain) echo "--agent --config --help --json --protocol" ;;

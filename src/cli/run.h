@@ -22,7 +22,8 @@ struct run_options {
     bool watch, ask, json, literal; /* literal: the command stood behind "--" */
     const char *json_file;          /* NULL: stderr */
     const char *agent, *config, *workspace, *dflt, *go_on; /* go_on: the run to continue */
-    uint64_t timeout_ms, max_pids, max_files, max_disk;
+    uint64_t timeout_ms, max_pids, max_files, max_disk, max_memory;
+    unsigned max_cpus; /* thousandths */
     struct run_list no_intercept, pass, hide, reveal;
     char **command;
 };
@@ -52,7 +53,7 @@ struct run {
     int64_t tried_ns;          /* last attempt to reach a lost daemon */
     unsigned tries;
     int exit_code;
-    bool timed_out, disk_full, changed;
+    bool timed_out, disk_full, memory_full, changed;
 };
 
 /* run_options.c */

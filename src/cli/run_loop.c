@@ -18,7 +18,7 @@ struct loop {
     struct run *r;
     struct run_tty *tty;
     int signal_fd;
-    int64_t timeout_ns, kill_ns, disk_ns; /* moments; 0 = never */
+    int64_t timeout_ns, kill_ns, disk_ns, memory_ns; /* moments; 0 = never */
     bool synced;
 };
 
@@ -82,9 +82,20 @@ static void check_disk(struct loop *l, int64_t now)
     l->disk_ns = gvm_mono_ns() + (cost * 20 > DISK_NS ? cost * 20 : DISK_NS);
 }
 
+static void check_memory(struct loop *l, int64_t now)
+{
+    if (gvm_sandbox_over_memory(l->r->sandbox) && !l->r->memory_full) {
+        l->r->memory_full = true;
+        gvm_sandbox_kill(l->r->sandbox);
+    }
+    l->memory_ns = now + GVM_SANDBOX_MEMORY_MS * INT64_C(1000000);
+}
+
 static void check_times(struct loop *l)
 {
     int64_t now = gvm_mono_ns();
+    if (l->memory_ns && now >= l->memory_ns)
+        check_memory(l, now);
     if (l->timeout_ns && now >= l->timeout_ns) {
         l->timeout_ns = 0;
         l->r->timed_out = true;
@@ -106,6 +117,8 @@ static int wait_ms(const struct loop *l)
         next = l->timeout_ns;
     if (l->kill_ns && l->kill_ns < next)
         next = l->kill_ns;
+    if (l->memory_ns && l->memory_ns < next)
+        next = l->memory_ns;
     int64_t ms = next > now ? (next - now) / 1000000 + 1 : 0;
     bool soon = !l->r->chan || (l->r->watch && run_watch_fd(l->r) < 0);
     return (int)(soon && ms > TICK_MS ? TICK_MS : ms);
@@ -167,6 +180,8 @@ int run_loop(struct run *r, struct gvm_err *err)
     struct loop l = {.r = r, .signal_fd = -1, .disk_ns = now + DISK_NS};
     if (r->opt.timeout_ms)
         l.timeout_ns = now + (int64_t)r->opt.timeout_ms * 1000000;
+    if (gvm_sandbox_watches_memory(r->sandbox))
+        l.memory_ns = now + 1;
     l.signal_fd = signalfd(-1, &r->caught, SFD_CLOEXEC | SFD_NONBLOCK);
     int x = l.signal_fd < 0 ? gvm_err_sys(err, errno, "cannot watch signals") : 0;
     l.tty = run_tty_open(r);
@@ -176,6 +191,10 @@ int run_loop(struct run *r, struct gvm_err *err)
     take_signals(&l); /* a late one was for the agent, which is gone */
     sigprocmask(SIG_SETMASK, &r->old_mask, NULL);
     gvm_close(&l.signal_fd);
+    if (r->memory_full || gvm_sandbox_starved(r->sandbox))
+        cli_say("the agent needed more than %llu bytes of memory (--memory): %s",
+                (unsigned long long)r->opt.max_memory,
+                r->memory_full ? "it was ended" : "the kernel ended what took too much");
     if (x == 0 && r->timed_out)
         r->exit_code = GVM_EXIT_TIMEOUT;
     return x;

@@ -30,6 +30,8 @@ const char cli_run_usage[] =
     "      --reveal PATH       show one that is hidden by default\n"
     "      --pids N            processes and threads at most (default 1024)\n"
     "      --disk SIZE         bytes the agent may write (default 2GiB)\n"
+    "      --memory SIZE       memory of all its processes together\n"
+    "      --cpus N            processors at most, such as 2 or 0.5\n"
     "      --json[=FILE]       with --watch: events as JSON lines to FILE, or stderr\n"
     "  -h, --help              this text\n"
     "\n"
@@ -55,7 +57,9 @@ enum {
     OPT_REVEAL,
     OPT_PIDS,
     OPT_DISK,
-    OPT_CONTINUE
+    OPT_CONTINUE,
+    OPT_MEMORY,
+    OPT_CPUS
 };
 
 static const struct option longs[] = {
@@ -75,6 +79,8 @@ static const struct option longs[] = {
     {"pids", required_argument, NULL, OPT_PIDS},
     {"disk", required_argument, NULL, OPT_DISK},
     {"continue", required_argument, NULL, OPT_CONTINUE},
+    {"memory", required_argument, NULL, OPT_MEMORY},
+    {"cpus", required_argument, NULL, OPT_CPUS},
     {"json", optional_argument, NULL, OPT_JSON},
     {"help", no_argument, NULL, 'h'},
     {0},
@@ -99,6 +105,25 @@ static int set_default(struct run_options *o)
     return cli_usage("run", "--default is deny, approve or delay, not '%s'", optarg);
 }
 
+#define LEAST_MEMORY (16u << 20) /* no interpreter starts with less */
+
+/* "2", "0.5", "1.25" to thousandths; 0 when it is nothing of the kind. */
+static unsigned parse_cpus(struct gvm_str s)
+{
+    struct gvm_str whole;
+    uint64_t n = 0, part = 0;
+    bool dot = gvm_str_cut(&s, '.', &whole);
+    if (gvm_parse_u64(whole, 4096, &n) < 0 || (dot && (s.n == 0 || s.n > 3)))
+        return 0;
+    for (size_t i = 0; dot && i < 3; i++) {
+        char c = i < s.n ? s.p[i] : '0';
+        if (c < '0' || c > '9')
+            return 0;
+        part = part * 10 + (uint64_t)(c - '0');
+    }
+    return (unsigned)(n * 1000 + part);
+}
+
 static int set_number(int c, struct run_options *o)
 {
     struct gvm_str s = gvm_str(optarg);
@@ -108,6 +133,13 @@ static int set_number(int c, struct run_options *o)
         return cli_usage("run", "--pids is a number from 2 on, not '%s'", optarg);
     if (c == OPT_DISK && (gvm_parse_size(s, &o->max_disk) < 0 || !o->max_disk))
         return cli_usage("run", "--disk is a size such as 500M or 2GiB, not '%s'", optarg);
+    if (c == OPT_MEMORY && (gvm_parse_size(s, &o->max_memory) < 0 || o->max_memory < LEAST_MEMORY))
+        return cli_usage("run", "--memory is a size from 16M on, such as 2GiB, not '%s'", optarg);
+    if (c == OPT_CPUS) {
+        o->max_cpus = parse_cpus(s);
+        if (o->max_cpus < 10)
+            return cli_usage("run", "--cpus is a number from 0.01 on, not '%s'", optarg);
+    }
     return -1;
 }
 
@@ -150,6 +182,8 @@ static int take(int c, char **argv, struct run_options *o)
     case OPT_TIMEOUT:
     case OPT_PIDS:
     case OPT_DISK:
+    case OPT_MEMORY:
+    case OPT_CPUS:
         return set_number(c, o);
     case OPT_JSON:
         o->json = true;

@@ -216,6 +216,8 @@ static int create(struct run *r, struct gvm_err *err)
         .max_pids = o->max_pids,
         .max_files = o->max_files,
         .max_disk = o->max_disk,
+        .max_memory = o->max_memory,
+        .max_cpus = o->max_cpus,
     };
     look_at_terminal(r, &plan);
     if (plan.termios && !r->termios) {

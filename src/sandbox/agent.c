@@ -131,12 +131,12 @@ static int confine(struct sandbox_init *in, struct gvm_err *err)
 {
     static const struct {
         const char *name;
-        int (*fn)(const struct gvm_sandbox_plan *, struct gvm_err *);
+        sandbox_step_fn *fn;
     } steps[] = {{"limits", sandbox_limits}, {"landlock", sandbox_landlock}};
     for (size_t i = 0; i < 2; i++) {
         if (sandbox_test_fails(steps[i].name))
             return gvm_err_set(err, EIO, "%s: made to fail by a test", steps[i].name);
-        int r = steps[i].fn(in->plan, err);
+        int r = steps[i].fn(in, err);
         if (r < 0)
             return r;
     }
@@ -163,7 +163,7 @@ static _Noreturn void agent_main(struct sandbox_init *in, int report_fd)
     reset_signals();
     if (!err.code && sandbox_test_fails("seccomp"))
         gvm_err_set(&err, EIO, "seccomp: made to fail by a test");
-    if (!err.code && sandbox_seccomp_agent(&err) == 0) {
+    if (!err.code && sandbox_seccomp_agent(in, &err) == 0) {
         int code = exec_command(plan);
         gvm_err_sys(&err, code, "cannot execute %s", plan->argv[0]);
         report(report_fd, SANDBOX_NOTE_EXEC_FAILED, code, err.text);

@@ -211,9 +211,10 @@ static void hand_over(struct sandbox_init *in)
 }
 
 _Noreturn void sandbox_init_main(const struct gvm_sandbox_plan *plan, struct gvm_arena *arena,
-                                 int ctl, uid_t uid, gid_t gid)
+                                 int ctl, uid_t uid, gid_t gid, bool own_limits)
 {
     struct sandbox_init in = {.plan = plan,
+                              .own_limits = own_limits,
                               .arena = arena,
                               .ctl = CTL_FD,
                               .uid = uid,

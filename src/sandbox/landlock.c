@@ -64,8 +64,9 @@ static int allow_beneath(int ruleset, const char *path, uint64_t access, struct 
     return 0;
 }
 
-int sandbox_landlock(const struct gvm_sandbox_plan *plan, struct gvm_err *err)
+int sandbox_landlock(struct sandbox_init *in, struct gvm_err *err)
 {
+    const struct gvm_sandbox_plan *plan = in->plan;
     int abi = sandbox_landlock_abi();
     if (abi < 2)
         return 0;

@@ -213,6 +213,27 @@ static int put_account(struct sandbox_init *in, struct sandbox_layer *l, struct 
     return r;
 }
 
+/* ssh reads its settings only from root or from whoever runs it, and with one user mapped root's
+ * files show as nobody's. These copies are the user's. */
+static int own_ssh_settings(struct sandbox_init *in, struct sandbox_layer *l, struct gvm_err *err)
+{
+    DIR *d = in->uid == 0 ? NULL : opendir("/etc/ssh/ssh_config.d");
+    int r = 0;
+    for (const struct dirent *e; d && r == 0 && (e = readdir(d));) {
+        char rel[NAME_MAX + 32], path[NAME_MAX + 40];
+        GVM_CLEANUP(gvm_buf_done) struct gvm_buf text;
+        gvm_buf_init(&text, 64u << 10);
+        snprintf(rel, sizeof(rel), "ssh/ssh_config.d/%s", e->d_name);
+        snprintf(path, sizeof(path), "/etc/%s", rel);
+        if (gvm_str_ends(gvm_str(e->d_name), GVM_STR(".conf")) &&
+            gvm_read_file(path, &text, NULL) == 0)
+            r = sandbox_layer_file(l, rel, gvm_buf_data(&text), text.len, err);
+    }
+    if (d)
+        closedir(d);
+    return r;
+}
+
 static int replace_files(struct sandbox_init *in, struct sandbox_layer *l, struct gvm_err *err)
 {
     int r = put(l, "resolv.conf", "nameserver " SANDBOX_ADDR4 "\n", err);
@@ -227,6 +248,8 @@ static int replace_files(struct sandbox_init *in, struct sandbox_layer *l, struc
                 "networks: files\nprotocols: files\nservices: files\nethers: files\n"
                 "rpc: files\n",
                 err);
+    if (r == 0)
+        r = own_ssh_settings(in, l, err);
     return r == 0 ? put_account(in, l, err) : r;
 }
 

@@ -110,7 +110,7 @@ int sandbox_mount_dev(struct sandbox_init *in, struct gvm_err *err)
     for (size_t i = 0; i < sizeof(devices) / sizeof(devices[0]) && r == 0; i++)
         r = show_device(in, devices[i], err);
     if (r == 0)
-        r = sandbox_tmpfs(in, "dev/shm", "mode=1777,size=512m,nr_inodes=100000", err);
+        r = sandbox_scratch(in, "dev/shm", 512, "mode=1777,nr_inodes=100000", err);
     if (r == 0)
         r = sandbox_mkdir(in, "dev/pts", err);
     if (r == 0 && mount("devpts", "dev/pts", "devpts", MS_NOSUID | MS_NOEXEC,

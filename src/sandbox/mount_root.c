@@ -70,9 +70,9 @@ int sandbox_mount_system(struct sandbox_init *in, struct gvm_err *err)
     for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]) && r == 0; i++)
         r = sandbox_mkdir(in, plain[i], err);
     if (r == 0)
-        r = sandbox_tmpfs(in, "tmp", "mode=1777,size=1g,nr_inodes=1000000", err);
+        r = sandbox_scratch(in, "tmp", 1024, "mode=1777,nr_inodes=1000000", err);
     if (r == 0)
-        r = sandbox_tmpfs(in, "run", "mode=0755,size=64m,nr_inodes=10000", err);
+        r = sandbox_scratch(in, "run", 64, "mode=0755,nr_inodes=10000", err);
     if (r == 0 && (symlink("../tmp", "var/tmp") < 0 || symlink("../run", "var/run") < 0 ||
                    symlink("../run/lock", "var/lock") < 0 || mkdir("run/lock", 01777) < 0))
         r = gvm_err_sys(err, errno, "cannot make /var");

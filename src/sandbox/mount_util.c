@@ -59,6 +59,16 @@ int sandbox_tmpfs(struct sandbox_init *in, const char *at, const char *options, 
     return 0;
 }
 
+int sandbox_scratch(struct sandbox_init *in, const char *at, unsigned mib, const char *options,
+                    struct gvm_err *err)
+{
+    char text[128];
+    uint64_t size = (uint64_t)mib << 20, max = in->plan->max_memory;
+    snprintf(text, sizeof(text), "size=%llu,%s",
+             (unsigned long long)(max && max < size ? max : size), options);
+    return sandbox_tmpfs(in, at, text, err);
+}
+
 /* The option strings name directories through descriptors: no path of the host shows in
  * /proc/mounts, and colons or commas in paths mean nothing. fd: layer, lower, upper (-1 = none),
  * work. */

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/securebits.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -48,9 +49,32 @@ static int limit(int what, const char *name, rlim_t value, struct gvm_err *err)
     return 0;
 }
 
-int sandbox_limits(const struct gvm_sandbox_plan *plan, struct gvm_err *err)
+/* As many processors as the agent may use, of those it would have had. */
+static int limit_cpus(unsigned milli, struct gvm_err *err)
 {
-    int r = limit(RLIMIT_CORE, "core files", 0, err);
+    cpu_set_t have, use;
+    unsigned left = milli / 1000;
+    if (sched_getaffinity(0, sizeof(have), &have) < 0)
+        return gvm_err_sys(err, errno, "cannot tell the processors");
+    CPU_ZERO(&use);
+    for (int i = CPU_SETSIZE - 1; i >= 0 && left; i--)
+        if (CPU_ISSET(i, &have)) {
+            CPU_SET(i, &use);
+            left--;
+        }
+    if (sched_setaffinity(0, sizeof(use), &use) < 0)
+        return gvm_err_sys(err, errno, "cannot limit the processors");
+    return 0;
+}
+
+int sandbox_limits(struct sandbox_init *in, struct gvm_err *err)
+{
+    const struct gvm_sandbox_plan *plan = in->plan;
+    int r = in->own_limits && plan->max_cpus ? limit_cpus(plan->max_cpus, err) : 0;
+    if (r == 0 && in->own_limits && plan->max_memory)
+        r = limit(RLIMIT_DATA, "memory", plan->max_memory, err);
+    if (r == 0)
+        r = limit(RLIMIT_CORE, "core files", 0, err);
     if (r == 0)
         r = limit(RLIMIT_NOFILE, "open files", plan->max_files, err);
     if (r == 0) /* counted per user namespace (Linux 5.14), so other programs of the user do not

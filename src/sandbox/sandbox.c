@@ -26,11 +26,13 @@ struct gvm_sandbox {
     pid_t pid;
     int pidfd, ctl, pty;
     int listeners[GVM_SANDBOX_LISTENERS];
-    int counts;  /* netlink socket of the sandbox's network */
-    bool reaped; /* the init is gone and waited for */
-    bool told;   /* it told the agent's exit code */
-    bool helped; /* the init knows the private files of /etc */
-    bool tidy;   /* no work directories are left */
+    int counts;                   /* netlink socket of the sandbox's network */
+    struct sandbox_cgroup *group; /* NULL without limits that need one, or where there is none */
+    bool own_limits;              /* such limits are there, and no group */
+    bool reaped;                  /* the init is gone and waited for */
+    bool told;                    /* it told the agent's exit code */
+    bool helped;                  /* the init knows the private files of /etc */
+    bool tidy;                    /* no work directories are left */
     int code;
     char exec_error[GVM_ERR_TEXT];
     char notes[SANDBOX_NOTES];
@@ -172,7 +174,7 @@ static int start_init(struct gvm_sandbox *s, struct gvm_err *err)
     fflush(NULL); /* the child shares our buffers */
     pid_t pid = clone_init(&pidfd);
     if (pid == 0)
-        sandbox_init_main(&s->plan, s->arena, pair[1], uid, gid);
+        sandbox_init_main(&s->plan, s->arena, pair[1], uid, gid, s->own_limits);
     int code = errno;
     gvm_close(&pair[1]);
     if (pid < 0) {
@@ -183,6 +185,48 @@ static int start_init(struct gvm_sandbox *s, struct gvm_err *err)
     s->pidfd = pidfd;
     s->ctl = pair[0];
     return 0;
+}
+
+/* ---- limits that need a control group, or something in its place ---- */
+
+static int prepare_limits(struct gvm_sandbox *s, struct gvm_err *err)
+{
+    const struct gvm_sandbox_plan *p = &s->plan;
+    if (!p->max_memory && !p->max_cpus)
+        return 0;
+    int r = sandbox_test_fails("cgroup") ? -ENOTSUP : sandbox_cgroup_new(p, &s->group);
+    if (r == 0)
+        return 0;
+    s->own_limits = true;
+    /* Without a group the agent is held to whole processors. */
+    if (p->max_cpus % 1000)
+        return gvm_err_set(err, ENOTSUP,
+                           "a part of a processor (--cpus) needs a control group, and none can be "
+                           "had here (%s): use a whole number, or start as root or in a delegated "
+                           "unit (systemd-run --user --scope -p Delegate=yes gvm run ...)",
+                           strerror(-r));
+    return 0;
+}
+
+static int enter_group(struct gvm_sandbox *s, struct gvm_err *err)
+{
+    int r = s->group ? sandbox_cgroup_enter(s->group, s->pid) : 0;
+    return r < 0 ? gvm_err_sys(err, -r, "cannot put the sandbox under its limits") : 0;
+}
+
+bool gvm_sandbox_watches_memory(const struct gvm_sandbox *s)
+{
+    return s->own_limits && s->plan.max_memory;
+}
+
+bool gvm_sandbox_over_memory(const struct gvm_sandbox *s)
+{
+    return !s->reaped && sandbox_memory(s->pid, s->plan.max_memory) > s->plan.max_memory;
+}
+
+bool gvm_sandbox_starved(const struct gvm_sandbox *s)
+{
+    return s->group && sandbox_cgroup_starved(s->group);
 }
 
 /* ---- what the init says ---- */
@@ -256,7 +300,11 @@ int gvm_sandbox_create(const struct gvm_sandbox_plan *plan, struct gvm_sandbox *
     if (r == 0)
         r = gvm_mkdirs(path, 0700, err);
     if (r == 0)
+        r = prepare_limits(s, err);
+    if (r == 0)
         r = start_init(s, err);
+    if (r == 0)
+        r = enter_group(s, err);
     if (r == 0)
         r = take_listeners(s, err);
     if (r < 0) {
@@ -421,9 +469,10 @@ void gvm_sandbox_free(struct gvm_sandbox *s)
      * that. */
     if (s->pidfd >= 0 && !s->reaped) {
         gvm_sandbox_kill(s);
-        if (reap_init(s, !s->told, NULL) < 0)
+        if (reap_init(s, !s->told || s->group, NULL) < 0)
             s->reaped = true;
     }
+    sandbox_cgroup_free(s->group);
     if (s->plan.run_dir && !s->tidy)
         remove_work(s->plan.run_dir);
     for (int i = 0; i < GVM_SANDBOX_LISTENERS; i++)

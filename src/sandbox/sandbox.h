@@ -35,6 +35,8 @@ struct gvm_sandbox_plan {
     struct winsize winsize;
     const struct termios *termios;          /* settings the pty starts with; may be NULL */
     uint64_t max_pids, max_files, max_disk; /* 0 = defaults 1024, 4096, 2 GiB */
+    uint64_t max_memory;                    /* bytes of all processes together; 0 = no limit */
+    unsigned max_cpus;                      /* thousandths of a processor; 0 = no limit */
 };
 
 /* The listeners opened inside, in the order of GVM_MSG_RUN_REGISTER. Where the kernel has no IPv6
@@ -96,6 +98,13 @@ int gvm_sandbox_env(struct gvm_arena *a, const struct gvm_sandbox_plan *plan,
 /* Bytes of files the run has written so far (upper layers), counting at most until `limit` is
  * passed. */
 uint64_t gvm_sandbox_disk(const char *run_dir, uint64_t limit);
+/* Memory. False with a control group: the kernel sees to it. True: the launcher is to call
+ * gvm_sandbox_over_memory() every GVM_SANDBOX_MEMORY_MS and to kill the sandbox when it is. */
+#define GVM_SANDBOX_MEMORY_MS 100
+bool gvm_sandbox_watches_memory(const struct gvm_sandbox *s);
+bool gvm_sandbox_over_memory(const struct gvm_sandbox *s);
+/* True when the kernel killed something inside because the limit was reached. */
+bool gvm_sandbox_starved(const struct gvm_sandbox *s);
 /* What this kernel can do; one line per feature into `out` (gvm preflight). 0 = a full sandbox is
  * possible. */
 int gvm_sandbox_preflight(struct gvm_buf *out, struct gvm_err *err) GVM_MUST_CHECK;

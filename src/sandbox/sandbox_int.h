@@ -68,6 +68,8 @@ struct sandbox_layer {
 
 struct sandbox_init {
     const struct gvm_sandbox_plan *plan; /* deep copy, in `arena` */
+    bool own_limits; /* no control group: memory and CPU are bounded by what a process can do itself
+                      */
     struct gvm_arena *arena;
     int ctl;
     uid_t uid;
@@ -89,7 +91,7 @@ typedef int sandbox_step_fn(struct sandbox_init *in, struct gvm_err *err);
 
 /* pid 1's whole life; never returns. */
 _Noreturn void sandbox_init_main(const struct gvm_sandbox_plan *plan, struct gvm_arena *arena,
-                                 int ctl, uid_t uid, gid_t gid);
+                                 int ctl, uid_t uid, gid_t gid, bool own_limits);
 /* One sentence for the person, shown by the launcher. */
 void sandbox_remark(struct sandbox_init *in, const char *fmt, ...) GVM_PRINTF(2, 3);
 /* Test hook: true when $GVM_TEST_FAIL names this step (builds with tests only; hooks_*.c). */
@@ -145,6 +147,9 @@ int sandbox_bind(struct sandbox_init *in, const char *src, const char *at, uint6
                  struct gvm_err *err);
 int sandbox_tmpfs(struct sandbox_init *in, const char *at, const char *options,
                   struct gvm_err *err);
+/* One the agent may write to: of `mib` MiB, or of the memory limit where that is less. */
+int sandbox_scratch(struct sandbox_init *in, const char *at, unsigned mib, const char *options,
+                    struct gvm_err *err);
 /* Directory `at` with its parents. */
 int sandbox_mkdir(struct sandbox_init *in, const char *at, struct gvm_err *err);
 /* An overlay at `at` over `lower`, with what is hidden on top; `upper` NULL = read-only. */
@@ -233,14 +238,25 @@ int sandbox_jks_finish(struct sandbox_jks *j, struct gvm_str ca_pem,
                        struct gvm_str *ret_file) GVM_MUST_CHECK;
 void sandbox_jks_free(struct sandbox_jks *j);
 
+/* cgroup.c */
+struct sandbox_cgroup;
+/* A group with the plan's limits; -ENOTSUP, -EACCES and the like where none can be had. */
+int sandbox_cgroup_new(const struct gvm_sandbox_plan *plan,
+                       struct sandbox_cgroup **ret) GVM_MUST_CHECK;
+int sandbox_cgroup_enter(const struct sandbox_cgroup *g, pid_t pid) GVM_MUST_CHECK;
+bool sandbox_cgroup_starved(const struct sandbox_cgroup *g); /* something was killed for memory */
+void sandbox_cgroup_free(struct sandbox_cgroup *g);          /* after its processes; NULL is fine */
+/* memory.c: bytes the init's descendants hold; exact only when more than `limit`. */
+uint64_t sandbox_memory(pid_t init, uint64_t limit);
+
 /* agent.c, privileges.c, landlock.c, seccomp.c */
 int sandbox_fork_agent(struct sandbox_init *in, struct gvm_err *err);
 int sandbox_drop_privileges(struct sandbox_init *in, struct gvm_err *err);
-int sandbox_limits(const struct gvm_sandbox_plan *plan, struct gvm_err *err);
+int sandbox_limits(struct sandbox_init *in, struct gvm_err *err);
 int sandbox_pid_limit(struct sandbox_init *in, struct gvm_err *err);
-int sandbox_landlock(const struct gvm_sandbox_plan *plan, struct gvm_err *err);
+int sandbox_landlock(struct sandbox_init *in, struct gvm_err *err);
 int sandbox_landlock_abi(void);
-int sandbox_seccomp_agent(struct gvm_err *err);
+int sandbox_seccomp_agent(struct sandbox_init *in, struct gvm_err *err);
 int sandbox_seccomp_init(struct gvm_err *err);
 
 #endif

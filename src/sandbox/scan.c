@@ -58,10 +58,14 @@ struct walk {
 struct scan {
     struct gvm_arena *a;
     int top;
-    bool keep;     /* the file system's times can be trusted */
-    bool news;     /* something was read that is not kept yet */
-    bool cut;      /* a limit was met */
-    uint32_t seen; /* entries read */
+    uid_t uid;
+    gid_t gid;
+    bool keep;            /* the file system's times can be trusted */
+    bool news;            /* something was read that is not kept yet */
+    bool cut;             /* a limit was met */
+    uint32_t seen;        /* entries read */
+    uint32_t foreign;     /* directories of another user or group ... */
+    const char *stranger; /* ... and the first of them */
     int64_t began;
     struct walk now, old;
 };
@@ -209,6 +213,8 @@ static void visit(struct scan *s, uint32_t at)
         s->news = true;
         return;
     }
+    if ((st.st_uid != s->uid || st.st_gid != s->gid) && s->foreign++ == 0)
+        s->stranger = d->rel;
     int64_t changed = (int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec;
     const struct dir *o = d->old == UNKNOWN ? NULL : &s->old.dirs[d->old];
     d->ino = st.st_ino;
@@ -408,7 +414,8 @@ static int report(struct scan *s, sandbox_found_fn *found, void *arg, struct gvm
 int sandbox_scan(struct sandbox_init *in, const char *top, sandbox_found_fn *found, void *arg,
                  struct gvm_err *err)
 {
-    struct scan s = {.a = gvm_arena_new(64u << 20), .began = gvm_now_ns()};
+    struct scan s = {
+        .a = gvm_arena_new(64u << 20), .began = gvm_now_ns(), .uid = in->uid, .gid = in->gid};
     s.top = open(top, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     struct dir *first = s.a ? add_dir(&s.now) : NULL;
     int r = 0;
@@ -428,6 +435,15 @@ int sandbox_scan(struct sandbox_init *in, const char *top, sandbox_found_fn *fou
     if (r == 0 && s.cut)
         sandbox_remark(in, "%s is too large: secrets were looked for in its first %u directories",
                        top, s.now.ndirs);
+    /* The overlay would have to give its copy an owner that this user namespace has no number for.
+     */
+    if (r == 0 && s.foreign)
+        sandbox_remark(
+            in,
+            "%u director%s of %s, such as %s, belong%s to another user or group: what is "
+            "in there can be read, and not changed, inside (EOVERFLOW)",
+            s.foreign, s.foreign == 1 ? "y" : "ies", top, *s.stranger ? s.stranger : ".",
+            s.foreign == 1 ? "s" : "");
     walk_done(&s.now);
     walk_done(&s.old);
     gvm_close(&s.top);

@@ -409,13 +409,15 @@ static int load(struct program *p, struct gvm_err *err)
     return 0;
 }
 
-int sandbox_seccomp_agent(struct gvm_err *err)
+int sandbox_seccomp_agent(struct sandbox_init *in, struct gvm_err *err)
 {
     static struct program p;
     uint8_t action[LAST_KNOWN + 1];
     memset(action, ALLOW, sizeof(action));
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         action[rows[i].nr] = (uint8_t)rows[i].action;
+    if (in->own_limits && in->plan->max_cpus)
+        action[SYS_sched_setaffinity] = REFUSE; /* it is what holds the agent to its processors */
     int r = build(&p, action, NOSYS);
     return r < 0 ? gvm_err_sys(err, -r, "the seccomp filter is too long") : load(&p, err);
 }

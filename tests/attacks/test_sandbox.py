@@ -574,6 +574,43 @@ print(json.dumps(out))""", flags=("--pids", "310"))
     tap.ok(int((done.stdout.split() or ["99999999"])[0]) <= 21000000, "and so is a single file", done.stdout + done.stderr)
     with open("/proc/sys/kernel/pid_max") as f:
         tap.ok(int(f.read()) > 4096, "the host's own limit is as it was")
+    hog = """
+import os, sys, time
+for i in range(int(sys.argv[2]) - 1):
+    if os.fork() == 0: break
+x = bytearray(int(sys.argv[1]) << 20)
+for i in range(0, len(x), 4096): x[i] = 1
+print("got", flush=True)
+time.sleep(2)
+"""
+    done = home.python(hog, "60", "2", flags=("--memory", "200M"))
+    tap.ok(done.returncode == 0 and done.stdout.count("got") == 2, "K13 what fits into --memory runs", done.stdout + done.stderr)
+    done = home.python(hog, "400", "1", flags=("--memory", "100M"))
+    tap.ok(done.returncode != 0 and "got" not in done.stdout, "K13 one process cannot take more", done.stdout + done.stderr)
+    done = home.python(hog, "70", "3", flags=("--memory", "100M"))
+    tap.ok(done.returncode != 0 and "--memory" in done.stderr, "K13 T-O1 several together cannot either, and it is said why",
+           done.stdout + done.stderr)
+    spin = """
+import os, time
+end = time.time() + 1.5
+while time.time() < end: pass
+print(json.dumps({"cpu": time.process_time(), "have": len(os.sched_getaffinity(0))}))"""
+    if ROOT:
+        got = python(spin, flags=("--cpus", "0.25"))
+        tap.ok(got.get("cpu", 9) < 1.0, "K13 --cpus holds a busy process back", got)
+    else:
+        done = home.run("true", flags=("--cpus", "0.25"))
+        tap.ok(done.returncode == 125 and "--cpus" in done.stderr, "K14 a limit that cannot be honoured stops the run", done.stderr)
+        got = python("""
+import os
+out = {"have": len(os.sched_getaffinity(0))}
+try: os.sched_setaffinity(0, range(64)); out["widened"] = True
+except OSError as e: out["errno"] = e.errno
+print(json.dumps(out))""", flags=("--cpus", "1"))
+        tap.eq(got, {"have": 1, "errno": 1}, "K13 --cpus 1 is one processor, and no way to more")
+    left = ROOT and [top for top, dirs, _ in os.walk("/sys/fs/cgroup") if os.path.basename(top).startswith("gvm-" + "20")
+            and not open(os.path.join(top, "cgroup.procs")).read()]
+    tap.ok(not left, "no control group is left behind", left)
 
 
 os.environ["GVM_ATTACK_MARK"] = MARK

@@ -35,6 +35,8 @@ static int setup(void **state)
     if (!mkdtemp(top))
         return -1;
     snprintf(cache, sizeof(cache), "%s.cache", top);
+    in.uid = geteuid();
+    in.gid = getegid();
     plan = (struct gvm_sandbox_plan){.run = "r", .cache = cache};
     return 0;
 }
