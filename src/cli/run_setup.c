@@ -194,6 +194,30 @@ static void look_at_terminal(struct run *r, struct gvm_sandbox_plan *plan)
         r->termios = &found;
 }
 
+#define MAX_STDIN (256u << 20) /* a file given as stdin */
+
+/* What stands on stdin is for the agent: a pipe as it is, a file as a sealed copy, because an agent
+ * that holds the owner's file could open it anew and write to it. Anything else (a socket, a
+ * device) is not passed. */
+static int choose_stdin(struct gvm_sandbox_plan *plan, struct gvm_err *err)
+{
+    struct stat st;
+    if (fstat(0, &st) < 0 || (!S_ISFIFO(st.st_mode) && !S_ISREG(st.st_mode)))
+        return 0;
+    plan->pass_stdin = true;
+    if (S_ISFIFO(st.st_mode))
+        return 0;
+    GVM_CLEANUP(gvm_buf_done) struct gvm_buf text;
+    gvm_buf_init(&text, MAX_STDIN);
+    int x = gvm_read_fd(0, &text);
+    if (x < 0)
+        return gvm_err_sys(err, -x, "cannot read the file on stdin");
+    GVM_AUTOCLOSE int copy = gvm_memfd("stdin", gvm_buf_data(&text), text.len);
+    if (copy < 0 || dup2(copy, 0) < 0)
+        return gvm_err_sys(err, copy < 0 ? -copy : errno, "cannot copy the file on stdin");
+    return 0;
+}
+
 static int create(struct run *r, struct gvm_err *err)
 {
     const struct run_options *o = &r->opt;
@@ -226,7 +250,9 @@ static int create(struct run *r, struct gvm_err *err)
         cooked.c_oflag &= ~(tcflag_t)OPOST;
         plan.termios = &cooked;
     }
-    x = gvm_sandbox_env(r->arena, &plan, &plan.env, err);
+    x = choose_stdin(&plan, err);
+    if (x == 0)
+        x = gvm_sandbox_env(r->arena, &plan, &plan.env, err);
     return x < 0 ? x : gvm_sandbox_create(&plan, &r->sandbox, err);
 }
 

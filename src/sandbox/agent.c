@@ -55,7 +55,8 @@ static int set_standard_fds(struct sandbox_init *in, struct gvm_err *err)
             return gvm_err_sys(err, errno, "cannot give the agent a terminal");
     }
     for (int fd = 0; fd < 3; fd++) {
-        int from = tty >= 0 && isatty(fd) ? tty : fd == 0 || fcntl(fd, F_GETFD) < 0 ? null_fd : -1;
+        bool keep = fcntl(fd, F_GETFD) >= 0 && (fd != 0 || in->plan->pass_stdin);
+        int from = tty >= 0 && isatty(fd) ? tty : keep ? -1 : null_fd;
         if (from >= 0 && dup2(from, fd) < 0)
             return gvm_err_sys(err, errno, "cannot set descriptor %d", fd);
     }

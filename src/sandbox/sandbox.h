@@ -31,7 +31,9 @@ struct gvm_sandbox_plan {
     const char *const *reveal; /* places shown although they would be hidden; same form */
     const char *const *pass;   /* for gvm_sandbox_env(): "NAME" (from the host) or "NAME=VALUE" */
     bool pty; /* those of fd 0-2 that are terminals become a pty of the sandbox's own;
-               * otherwise stdin is /dev/null, stdout and stderr are passed */
+               * otherwise stdout and stderr are passed */
+    bool pass_stdin; /* fd 0 is for the agent as it is; else it gets /dev/null. Must not be a file
+                      * of the host: whoever holds it could open it anew for writing */
     struct winsize winsize;
     const struct termios *termios;          /* settings the pty starts with; may be NULL */
     uint64_t max_pids, max_files, max_disk; /* 0 = defaults 1024, 4096, 2 GiB */
