@@ -139,6 +139,16 @@ static bool address_closed(const struct px_request *rq)
     return !may || !rq->verdict.private_ok;
 }
 
+/* A value that the owner keeps back stands in the agent's settings as "gvm-ph-..."
+ * (sandbox/settings.c). Nobody puts the real one in its place yet, so a request that carries one goes
+ * nowhere: the other end could do nothing with it but learn what the agent has not. The head is the
+ * one that would be forwarded: target and all fields. */
+static bool carries_placeholder(const struct px_request *rq)
+{
+    return rq->kind == PX_HTTP && rq->head.len &&
+           memmem(gvm_buf_data(&rq->head), rq->head.len, "gvm-ph-", 7);
+}
+
 static void give_verdict(struct px_request *rq)
 {
     static void (*const by_kind[])(struct px_request *, const struct gvm_facts *,
@@ -152,6 +162,12 @@ static void give_verdict(struct px_request *rq)
     facts_of(rq, &f);
     by_kind[rq->kind](rq, &f, &rq->verdict);
     rq->enforced = rq->run->watch ? GVM_ALLOW : rq->verdict.decision;
+    if (carries_placeholder(rq)) {
+        if (rq->verdict.decision != GVM_DENY)
+            deny(&rq->verdict, "placeholder",
+                 "it carries a placeholder (gvm-ph-...) where a secret of the owner belongs");
+        rq->enforced = GVM_DENY;
+    }
     if (address_closed(rq)) {
         if (rq->verdict.decision != GVM_DENY)
             deny(&rq->verdict, "never-allowed",
