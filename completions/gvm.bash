@@ -2,12 +2,12 @@
 # /usr/share/bash-completion/completions/gvm
 # shellcheck shell=bash
 
-_gvm_verbs="run watch suggest check explain trust reload approve diff review commit discard undo runs logs events stats audit status stop preflight version help"
+_gvm_verbs="run watch suggest check explain trust reload approve diff review commit discard undo runs logs attach events stats audit status stop preflight selftest version help"
 
 _gvm_options() {
     case $1 in
-    run) echo "--agent-id --config --continue --cpus --default --disk --env --help --hide --interactive --json --memory --no-intercept --pids --reveal --sandbox --timeout --watch --workspace" ;;
-    watch) echo "--agent-id --config --continue --cpus --default --disk --env --help --hide --interactive --json --memory --no-intercept --pids --reveal --sandbox --timeout --watch --workspace" ;;
+    run) echo "--agent-id --config --continue --cpus --default --detach --disk --env --help --hide --interactive --json --memory --no-intercept --pids --publish --reveal --sandbox --timeout --watch --without --workspace" ;;
+    watch) echo "--agent-id --config --continue --cpus --default --detach --disk --env --help --hide --interactive --json --memory --no-intercept --pids --publish --reveal --sandbox --timeout --watch --without --workspace" ;;
     suggest) echo "--apply --config --help --json --run --writes" ;;
     check) echo "--help --json --strict" ;;
     explain) echo "--agent --config --help --json --protocol" ;;
@@ -27,6 +27,8 @@ _gvm_options() {
     status) echo "--help --json" ;;
     stop) echo "--force --help" ;;
     preflight) echo "--help" ;;
+    attach) echo "--help" ;;
+    selftest) echo "--all --help --json" ;;
     version) echo "--help --json" ;;
     help) echo "" ;;
     esac

@@ -47,11 +47,17 @@ static int go(struct run *r)
     int x = run_prepare(r, &err);
     if (x < 0)
         return cli_fail(GVM_EXIT_SETUP, &err);
-    x = run_launch(r, &err);
+    x = r->opt.detach ? run_detach_output(r, &err) : 0;
+    if (x == 0)
+        x = run_publish_open(r, &err);
+    if (x == 0)
+        x = run_launch(r, &err);
     if (x < 0) {
+        run_detach_back(r);
         undo(r);
         return cli_fail(GVM_EXIT_SETUP, &err);
     }
+    run_detach_ready(r);
     x = run_loop(r, &err);
     if (x < 0) {
         gvm_sandbox_kill(r->sandbox);
@@ -70,10 +76,14 @@ int cli_run(int argc, char **argv)
         r->arena = gvm_arena_new(16u << 20);
     if (r && r->arena) {
         r->opt.watch = strcmp(argv[0], "watch") == 0;
+        r->detached = (struct run_detached){-1, -1};
         code = run_parse(argc, argv, &r->opt);
+        if (code < 0 && r->opt.detach)
+            code = run_detach(r);
         if (code < 0)
             code = go(r);
         run_watch_close(r);
+        run_publish_close(r);
         gvm_sandbox_free(r->sandbox);
         gvm_chan_free(r->chan);
         gvm_arena_free(r->arena);

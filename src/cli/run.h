@@ -19,16 +19,23 @@ struct run_list {
 };
 
 struct run_options {
+    bool detach;
     bool watch, ask, json, literal; /* literal: the command stood behind "--" */
     const char *json_file;          /* NULL: stderr */
     const char *agent, *config, *workspace, *dflt, *go_on; /* go_on: the run to continue */
     uint64_t timeout_ms, max_pids, max_files, max_disk, max_memory;
     unsigned max_cpus; /* thousandths */
-    struct run_list no_intercept, pass, hide, reveal;
+    struct run_list no_intercept, pass, hide, reveal, without, publish;
     char **command;
 };
 
 struct run_watch;
+struct run_publish;
+struct run_detached { /* of the child of gvm run --detach; -1 otherwise */
+    int ready;        /* pipe the run's id goes into once the agent runs */
+    int stderr_fd;    /* the caller's, until then */
+};
+#define RUN_OUTPUT "output.log" /* what a detached run prints, in its directory */
 
 struct run {
     struct run_options opt;
@@ -49,6 +56,8 @@ struct run {
     struct gvm_run_record record;
     struct termios *termios; /* of the terminal as found; NULL without one */
     struct run_watch *watch;
+    struct run_publish *publish; /* NULL without */
+    struct run_detached detached;
     sigset_t caught, old_mask; /* signals passed on; the mask as found */
     int64_t tried_ns;          /* last attempt to reach a lost daemon */
     unsigned tries;
@@ -94,6 +103,9 @@ void run_tty_input(struct run_tty *t);
 void run_tty_output(struct run_tty *t);
 void run_tty_flush(struct run_tty *t);
 void run_tty_resize(struct run_tty *t);
+bool run_tty_wants_suspend(const struct run_tty *t); /* Ctrl-Z was typed for us */
+void run_tty_suspend(struct run_tty *t); /* gives the terminal back and stops this process */
+void run_tty_resume(struct run_tty *t);  /* takes the terminal again, if it is ours */
 
 /* run_watch.c: calls as they are recorded, and their summary. */
 int run_watch_open(struct run *r, struct gvm_err *err) GVM_MUST_CHECK;
@@ -103,6 +115,21 @@ void run_watch_summary(struct run *r);
 void run_watch_close(struct run *r);
 /* Hosts that no rule named, in order of appearance; NULL behind the last. */
 const char *run_watch_unknown(const struct run *r, unsigned i);
+
+/* run_publish.c */
+bool run_publish_ok(const char *text);                                   /* "HOSTPORT:PORT" */
+int run_publish_open(struct run *r, struct gvm_err *err) GVM_MUST_CHECK; /* listens */
+int run_publish_fd(const struct run *r);                                 /* -1 without */
+void run_publish_tick(struct run *r);
+void run_publish_close(struct run *r);
+
+/* run_detach.c */
+/* Returns -1 in the process that is to go on, else the caller's exit code. */
+int run_detach(struct run *r);
+/* From here on output goes to the run's directory; before the sandbox is made. */
+int run_detach_output(struct run *r, struct gvm_err *err) GVM_MUST_CHECK;
+void run_detach_back(struct run *r);  /* it failed: the caller is told */
+void run_detach_ready(struct run *r); /* it runs: the caller gets the id */
 
 /* run_after.c: what was written; new safe files land. Prints, appends to the record, and finishes.
  */

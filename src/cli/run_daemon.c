@@ -38,6 +38,10 @@ static void put_registration(struct run *r, struct gvm_buf *out)
     gvm_jw_kstrz(&w, "mode", "sandbox");
     gvm_jw_kstrz(&w, "default", r->opt.dflt);
     put_strings(&w, "no_intercept", r->opt.no_intercept.v);
+    if (r->opt.publish.n)
+        put_strings(&w, "publish", r->opt.publish.v);
+    if (r->opt.without.n)
+        put_strings(&w, "waived", r->opt.without.v);
     gvm_jw_kstrz(&w, "sealed", r->sealed);
     gvm_jw_object_end(&w);
 }

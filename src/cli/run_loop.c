@@ -12,7 +12,7 @@
 #define DISK_NS      INT64_C(1000000000)
 #define DEFAULT_DISK (UINT64_C(2) << 30)
 
-enum { P_SANDBOX, P_SIGNAL, P_DAEMON, P_WATCH, P_MASTER, P_STDIN, P_COUNT };
+enum { P_SANDBOX, P_SIGNAL, P_DAEMON, P_WATCH, P_PUBLISH, P_MASTER, P_STDIN, P_COUNT };
 
 struct loop {
     struct run *r;
@@ -25,7 +25,8 @@ struct loop {
 /* A signal the caller ignores (nohup, a background job of an old shell) stays ignored. */
 int run_block_signals(struct run *r, struct gvm_err *err)
 {
-    static const int caught[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGUSR1, SIGUSR2};
+    static const int caught[] = {SIGINT,   SIGTERM, SIGHUP,  SIGQUIT,
+                                 SIGWINCH, SIGUSR1, SIGUSR2, SIGCONT};
     struct sigaction found;
     signal(SIGPIPE, SIG_IGN);
     sigemptyset(&r->caught);
@@ -47,6 +48,23 @@ static void ask_to_end(struct loop *l, int sig)
         l->kill_ns = now + RUN_GRACE_MS * INT64_C(1000000);
 }
 
+/* Ctrl-Z and fg. */
+static void resume(struct loop *l)
+{
+    if (l->tty)
+        run_tty_resume(l->tty);
+    if (gvm_sandbox_signal(l->r->sandbox, SIGCONT) < 0)
+        gvm_sandbox_kill(l->r->sandbox);
+}
+
+static void suspend(struct loop *l)
+{
+    if (gvm_sandbox_signal(l->r->sandbox, SIGSTOP) < 0)
+        gvm_sandbox_kill(l->r->sandbox);
+    run_tty_suspend(l->tty);
+    resume(l);
+}
+
 static void take_signals(struct loop *l)
 {
     struct signalfd_siginfo info;
@@ -56,6 +74,8 @@ static void take_signals(struct loop *l)
             run_tty_resize(l->tty);
         else if (sig == SIGINT || sig == SIGTERM || sig == SIGHUP || sig == SIGQUIT)
             ask_to_end(l, sig);
+        else if (sig == SIGCONT)
+            resume(l);
         else if ((sig == SIGUSR1 || sig == SIGUSR2) && gvm_sandbox_signal(l->r->sandbox, sig) < 0)
             gvm_sandbox_kill(l->r->sandbox);
     }
@@ -133,6 +153,7 @@ static void set_polls(const struct loop *l, struct pollfd p[P_COUNT])
     p[P_SIGNAL] = (struct pollfd){.fd = l->signal_fd, .events = POLLIN};
     p[P_DAEMON] = (struct pollfd){.fd = r->chan ? gvm_chan_fd(r->chan) : -1, .events = POLLIN};
     p[P_WATCH] = (struct pollfd){.fd = run_watch_fd(r), .events = POLLIN};
+    p[P_PUBLISH] = (struct pollfd){.fd = run_publish_fd(r), .events = POLLIN};
     p[P_MASTER] = (struct pollfd){.fd = -1};
     p[P_STDIN] = (struct pollfd){.fd = -1};
     if (l->tty) {
@@ -153,6 +174,8 @@ static void serve(struct loop *l, const struct pollfd p[P_COUNT])
         run_tty_flush(l->tty);
     if (l->tty && p[P_STDIN].revents)
         run_tty_input(l->tty);
+    if (l->tty && run_tty_wants_suspend(l->tty))
+        suspend(l);
     run_daemon_tick(l->r, p[P_DAEMON].revents != 0);
     if (l->r->watch)
         run_watch_tick(l->r);
@@ -163,6 +186,7 @@ static int until_ended(struct loop *l, struct gvm_err *err)
 {
     struct pollfd p[P_COUNT];
     while (!gvm_sandbox_ended(l->r->sandbox)) {
+        run_publish_tick(l->r); /* before each wait: a socket may have arrived just now */
         set_polls(l, p);
         if (poll(p, P_COUNT, wait_ms(l)) < 0 && errno != EINTR)
             return gvm_err_sys(err, errno, "cannot wait for the agent");

@@ -18,6 +18,8 @@ const char cli_run_usage[] =
     "  -w, --watch             let every call through that may ever be, show each\n"
     "                          as it happens, and a summary at the end\n"
     "  -i, --interactive       at the end ask about hosts no rule names\n"
+    "  -d, --detach            go on without this terminal; prints the run's id (see\n"
+    "                          gvm attach, gvm stop)\n"
     "      --agent-id ID       name in rules and record (default: the command's name)\n"
     "      --config FILE       use this rule file\n"
     "      --workspace DIR     what the agent works on (default: here)\n"
@@ -30,6 +32,9 @@ const char cli_run_usage[] =
     "      --reveal PATH       show one that is hidden by default\n"
     "      --pids N            processes and threads at most (default 1024)\n"
     "      --disk SIZE         bytes the agent may write (default 2GiB)\n"
+    "      --publish H:P       reach port P inside as 127.0.0.1:H (0: any)\n"
+    "      --without LAYER     run although this machine has no landlock, or cannot\n"
+    "                          limit root's pids; the record says so\n"
     "      --memory SIZE       memory of all its processes together\n"
     "      --cpus N            processors at most, such as 2 or 0.5\n"
     "      --json[=FILE]       with --watch: events as JSON lines to FILE, or stderr\n"
@@ -59,7 +64,9 @@ enum {
     OPT_DISK,
     OPT_CONTINUE,
     OPT_MEMORY,
-    OPT_CPUS
+    OPT_CPUS,
+    OPT_WITHOUT,
+    OPT_PUBLISH
 };
 
 static const struct option longs[] = {
@@ -67,6 +74,7 @@ static const struct option longs[] = {
     {"cooperative", no_argument, NULL, OPT_COOPERATIVE},
     {"watch", no_argument, NULL, 'w'},
     {"interactive", no_argument, NULL, 'i'},
+    {"detach", no_argument, NULL, 'd'},
     {"agent-id", required_argument, NULL, OPT_AGENT},
     {"config", required_argument, NULL, OPT_CONFIG},
     {"workspace", required_argument, NULL, OPT_WORKSPACE},
@@ -81,6 +89,8 @@ static const struct option longs[] = {
     {"continue", required_argument, NULL, OPT_CONTINUE},
     {"memory", required_argument, NULL, OPT_MEMORY},
     {"cpus", required_argument, NULL, OPT_CPUS},
+    {"without", required_argument, NULL, OPT_WITHOUT},
+    {"publish", required_argument, NULL, OPT_PUBLISH},
     {"json", optional_argument, NULL, OPT_JSON},
     {"help", no_argument, NULL, 'h'},
     {0},
@@ -157,6 +167,9 @@ static int take(int c, char **argv, struct run_options *o)
     case 'i':
         o->ask = true;
         return -1;
+    case 'd':
+        o->detach = true;
+        return -1;
     case OPT_AGENT:
         o->agent = optarg;
         return -1;
@@ -175,6 +188,15 @@ static int take(int c, char **argv, struct run_options *o)
         return add(&o->no_intercept, optarg, "no-intercept");
     case 'e':
         return add(&o->pass, optarg, "env");
+    case OPT_WITHOUT:
+        if (!gvm_sandbox_layer(optarg))
+            return cli_usage("run", "--without is landlock or pids, not '%s'", optarg);
+        return add(&o->without, optarg, "without");
+    case OPT_PUBLISH:
+        if (!run_publish_ok(optarg))
+            return cli_usage("run", "--publish is HOSTPORT:PORT, such as 8080:3000, not '%s'",
+                             optarg);
+        return add(&o->publish, optarg, "publish");
     case OPT_HIDE:
         return add(&o->hide, optarg, "hide");
     case OPT_REVEAL:
@@ -199,13 +221,15 @@ static int take(int c, char **argv, struct run_options *o)
 int run_parse(int argc, char **argv, struct run_options *ret)
 {
     int code = -1;
-    for (int c; code < 0 && (c = getopt_long(argc, argv, "+wie:h", longs, NULL)) != -1;)
+    for (int c; code < 0 && (c = getopt_long(argc, argv, "+wide:h", longs, NULL)) != -1;)
         code = take(c, argv, ret);
     if (code >= 0)
         return code;
     ret->literal = optind > 1 && strcmp(argv[optind - 1], "--") == 0;
     if (ret->json && !ret->watch)
         return cli_usage("run", "--json needs --watch");
+    if (ret->detach && ret->ask)
+        return cli_usage("run", "--interactive needs a terminal, --detach lets go of it");
     if (optind >= argc)
         return cli_usage("run", "there is no command to run");
     ret->command = argv + optind;

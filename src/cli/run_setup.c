@@ -218,6 +218,14 @@ static int choose_stdin(struct gvm_sandbox_plan *plan, struct gvm_err *err)
     return 0;
 }
 
+static unsigned waived_by(const struct run_options *o)
+{
+    unsigned all = 0;
+    for (unsigned i = 0; i < o->without.n; i++)
+        all |= gvm_sandbox_layer(o->without.v[i]);
+    return all;
+}
+
 static int create(struct run *r, struct gvm_err *err)
 {
     const struct run_options *o = &r->opt;
@@ -241,6 +249,8 @@ static int create(struct run *r, struct gvm_err *err)
         .max_files = o->max_files,
         .max_disk = o->max_disk,
         .max_memory = o->max_memory,
+        .publish = o->publish.n > 0,
+        .waived = waived_by(o),
         .max_cpus = o->max_cpus,
     };
     look_at_terminal(r, &plan);

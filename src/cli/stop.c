@@ -1,6 +1,8 @@
-/* gvm stop: ends the daemon, and waits until it is gone. */
+/* gvm stop: ends a run, or the daemon, and waits until it is gone. */
 #include "cli/cli.h"
 #include "cli/verbs.h"
+#include "review/review.h"
+#include "sandbox/sandbox.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -13,12 +15,14 @@
 #define STOP_TIMEOUT_MS 15000
 
 const char cli_stop_usage[] =
-    "usage: gvm stop [--force]\n"
+    "usage: gvm stop [--force] [RUN]\n"
     "\n"
-    "Ends the daemon and waits until it is gone. Refused while agents run, because\n"
-    "they would lose their way out. Nothing to do when no daemon runs.\n"
+    "With RUN, the id of a run or its beginning: asks its agent to end (SIGTERM), has\n"
+    "it killed ten seconds later, and waits until it is gone; what it wrote is kept.\n"
+    "Without: ends the daemon and waits until it is gone. Refused while agents run,\n"
+    "because they would lose their way out. Nothing to do when no daemon runs.\n"
     "\n"
-    "      --force  also while agents run\n"
+    "      --force  the daemon also while agents run; a run at once\n"
     "  -h, --help   this text\n";
 
 /* A pidfd of who listens at the other end, by the kernel's word: it also names a daemon that does
@@ -84,6 +88,36 @@ static int stop(bool force, struct gvm_err *err)
     return r < 0 ? r : wait_gone(pidfd, who.pid, err);
 }
 
+/* ---- a run ---- */
+
+/* The launcher does the rest: it passes the signal on, has patience, then none. When it is killed
+ * its sandbox ends with it. */
+static int stop_run(const char *name, bool force, struct gvm_err *err)
+{
+    char id[GVM_MAX_RUN_ID + 1], dir[GVM_PATH_MAX];
+    struct gvm_run_record rec;
+    int r = cli_find_run(name, id, dir, err);
+    if (r == 0)
+        r = gvm_run_record_read(dir, &rec, err);
+    if (r < 0)
+        return r;
+    if (!gvm_run_is_live(&rec)) {
+        cli_say("run %s has ended already", id);
+        return 0;
+    }
+    if (kill(rec.launcher, force ? SIGKILL : SIGTERM) < 0 && errno != ESRCH)
+        return gvm_err_sys(err, errno, "cannot end run %s", id);
+    for (int waited = 0; gvm_run_is_live(&rec) && kill(rec.launcher, 0) == 0; waited += 20) {
+        if (waited > STOP_TIMEOUT_MS)
+            return gvm_err_set(err, ETIMEDOUT, "run %s (pid %d) does not end", id,
+                               (int)rec.launcher);
+        poll(NULL, 0, 20);
+    }
+    if (force)
+        gvm_sandbox_sweep(dir);
+    return 0;
+}
+
 int cli_stop(int argc, char **argv)
 {
     static const struct option longs[] = {
@@ -100,8 +134,11 @@ int cli_stop(int argc, char **argv)
             return cli_bad_option("stop", argv);
         }
     }
-    if (optind < argc)
-        return cli_usage("stop", "takes no arguments");
+    if (argc - optind > 1)
+        return cli_usage("stop", "takes one run");
     struct gvm_err err = {0};
+    if (optind < argc)
+        return stop_run(argv[optind], force, &err) < 0 ? cli_fail(GVM_EXIT_ERROR, &err)
+                                                       : GVM_EXIT_OK;
     return stop(force, &err) < 0 ? cli_fail(GVM_EXIT_ERROR, &err) : GVM_EXIT_OK;
 }

@@ -32,12 +32,14 @@ CLI_VERB(discard);
 CLI_VERB(undo);
 CLI_VERB(runs);
 CLI_VERB(logs);
+CLI_VERB(attach);
 CLI_VERB(events);
 CLI_VERB(stats);
 CLI_VERB(audit);
 CLI_VERB(status);
 CLI_VERB(stop);
 CLI_VERB(preflight);
+CLI_VERB(selftest);
 CLI_VERB(version);
 
 #endif

@@ -101,6 +101,10 @@ int control_run_read(const struct gvm_json *msg, struct control_run *r, struct g
         x = copy_list(r, msg, "command", &r->command, err);
     if (x == 0)
         x = copy_list(r, msg, "no_intercept", &r->no_intercept, err);
+    if (x == 0)
+        x = copy_list(r, msg, "waived", &r->waived, err);
+    if (x == 0)
+        x = copy_list(r, msg, "publish", &r->publish, err);
     if (x < 0)
         return x;
     if (r->config_asked && r->config_asked[0] != '/')

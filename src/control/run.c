@@ -326,6 +326,14 @@ static void start_done(struct control *c, struct control_call *call, const struc
         end_run(c, r);
 }
 
+static void put_list(struct gvm_jw *w, const char *key, struct gvm_str list)
+{
+    if (list.n == 0 || gvm_str_eqz(list, "[]"))
+        return;
+    gvm_jw_key(w, key);
+    gvm_jw_raw(w, list);
+}
+
 static void append_start(struct control *c, struct control_run *r)
 {
     struct gvm_buf out;
@@ -341,6 +349,8 @@ static void append_start(struct control *c, struct control_run *r)
     put_command(&w, r);
     gvm_jw_kstrz(&w, "workspace", r->workspace);
     gvm_jw_kstrz(&w, "config", r->config);
+    put_list(&w, "publish", r->publish); /* ports inside that the host reaches */
+    put_list(&w, "waived", r->waived);   /* protections the owner did without */
     if (gvm_entry_end(&w) < 0)
         out.failed = true;
     control_append(c, &out, call_for(r, start_done));

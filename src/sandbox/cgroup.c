@@ -120,8 +120,8 @@ static int find_own(struct gvm_str groups, const char *controller, struct gvm_st
     return -ENOENT;
 }
 
-/* Removes groups of ours whose processes are gone; one in use refuses. A young one may still wait for
- * its first process. */
+/* Removes groups of ours whose processes are gone; one in use refuses. A young one may still wait
+ * for its first process. */
 static void remove_stale(const char *parent)
 {
     char path[GVM_PATH_MAX + 256];
@@ -231,7 +231,8 @@ static int set_limits(const struct sandbox_cgroup *g, const struct gvm_sandbox_p
 
 int sandbox_cgroup_new(const struct gvm_sandbox_plan *plan, struct sandbox_cgroup **ret)
 {
-    const bool wanted[NPARTS] = {plan->max_memory > 0, plan->max_cpus > 0, geteuid() == 0};
+    const bool wanted[NPARTS] = {plan->max_memory > 0, plan->max_cpus > 0,
+                                 geteuid() == 0 && !sandbox_pids_bound_root()};
     GVM_CLEANUP(gvm_buf_done) struct gvm_buf mounts;
     GVM_CLEANUP(gvm_buf_done) struct gvm_buf groups;
     gvm_buf_init(&mounts, 4u << 20);
@@ -245,8 +246,6 @@ int sandbox_cgroup_new(const struct gvm_sandbox_plan *plan, struct sandbox_cgrou
             continue;
         r = open_part(&g->part[i], plan->run, controllers[i], gvm_buf_str(&mounts),
                       gvm_buf_str(&groups));
-        if (i == PIDS && r < 0)
-            r = 0; /* bounded otherwise too */
     }
     if (r == 0)
         r = set_limits(g, plan);

@@ -94,8 +94,13 @@ const char *sandbox_userns_hint(void)
     if (file_says("/proc/sys/user/max_user_namespaces", '0'))
         return "user namespaces are limited to none: sysctl -w user.max_user_namespaces=16384";
     if (file_says("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", '1'))
-        return "AppArmor restricts user namespaces: sysctl -w "
-               "kernel.apparmor_restrict_unprivileged_userns=0, or give gvm a profile with "
-               "'userns,'";
+        return "AppArmor lets only named programs make user namespaces: install the profile gvm "
+               "comes with (packaging/apparmor/gvm, installed as share/gvm/apparmor/gvm) to "
+               "/etc/apparmor.d/gvm and run apparmor_parser -r on it, or sysctl -w "
+               "kernel.apparmor_restrict_unprivileged_userns=0";
+    if (file_says("/proc/sys/user/max_net_namespaces", '0'))
+        return "network namespaces are limited to none: sysctl -w user.max_net_namespaces=16384";
+    if (file_says("/proc/sys/user/max_mnt_namespaces", '0'))
+        return "mount namespaces are limited to none: sysctl -w user.max_mnt_namespaces=16384";
     return "";
 }

@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -153,12 +154,24 @@ static void reap(struct sandbox_init *in, int signal_fd)
     }
 }
 
+/* A socket of this network for the launcher, which does the rest with it. */
+static void hand_out_socket(struct sandbox_init *in, int family)
+{
+    bool known = in->plan->publish && (family == AF_INET || family == AF_INET6);
+    int fd = known ? socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0) : -1;
+    if (sandbox_send(in->ctl, SANDBOX_NOTE_SOCKET, family, NULL, 0, &fd, fd >= 0) < 0)
+        _exit(137);
+    gvm_close(&fd);
+}
+
 static void serve_launcher(struct sandbox_init *in)
 {
     struct sandbox_note note;
     char text[16];
     if (sandbox_recv(in->ctl, &note, text, sizeof(text) - 1, NULL, NULL) < 0)
         _exit(137);
+    if (note.type == SANDBOX_NOTE_SOCKET)
+        hand_out_socket(in, note.value);
     if (note.type == SANDBOX_NOTE_SIGNAL && note.value > 0 && kill(-in->agent, note.value) < 0)
         kill(in->agent, note.value);
 }
@@ -238,7 +251,7 @@ _Noreturn void sandbox_init_main(const struct gvm_sandbox_plan *plan, struct gvm
     RUN_STEPS(&in, before_agent);
     struct gvm_err err = {0};
     let_go_of_stdio();
-    if (signal_fd < 0 || sandbox_seccomp_init(&err) < 0) {
+    if (signal_fd < 0 || sandbox_seccomp_init(&in, &err) < 0) {
         if (!err.code)
             gvm_err_set(&err, EMFILE, "cannot watch the agent");
         give_up(&in, &err);

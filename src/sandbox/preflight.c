@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
@@ -19,13 +20,49 @@ static void line(struct gvm_buf *out, const char *mark, const char *what, const 
 static void tell_kernel(struct gvm_buf *out)
 {
     struct utsname u;
-    char text[64];
+    char text[128];
     if (uname(&u) == 0)
         line(out, "info", "kernel", u.release);
     int abi = sandbox_landlock_abi();
-    snprintf(text, sizeof(text),
-             abi ? "ABI %d" : "not in this kernel (CONFIG_SECURITY_LANDLOCK, lsm=landlock)", abi);
-    line(out, abi >= 2 ? "ok" : "miss", "Landlock, the second wall", text);
+    if (abi >= 2)
+        snprintf(text, sizeof(text), "ABI %d%s", abi,
+                 abi < 6 ? "; from 6 on (Linux 6.12) it covers signals and abstract sockets too"
+                         : "");
+    line(out, abi >= 2 ? "ok" : "MISS", "Landlock, the second wall",
+         abi >= 2 ? text
+                  : "needs Linux 5.19 with CONFIG_SECURITY_LANDLOCK, and \"landlock\" in the boot "
+                    "option lsm=; gvm run --without landlock does without it");
+}
+
+/* Switches that forbid namespaces to ordinary users, before anything is tried. */
+static void tell_switches(struct gvm_buf *out)
+{
+    const char *hint = sandbox_userns_hint();
+    if (geteuid() != 0 && *hint)
+        line(out, "MISS", "user namespaces", hint);
+    if (prctl(PR_GET_SECCOMP, 0, 0, 0, 0) > 0)
+        line(out, "note", "this shell is itself under a seccomp filter",
+             "in a container that may forbid what a sandbox needs (docker: --security-opt "
+             "seccomp=unconfined --security-opt systempaths=unconfined)");
+}
+
+/* What --memory, --cpus and --pids will rest on. */
+static void tell_limits(struct gvm_buf *out)
+{
+    struct gvm_sandbox_plan plan = {
+        .run = "preflight", .max_memory = UINT64_C(1) << 30, .max_cpus = 1000, .max_pids = 1024};
+    struct sandbox_cgroup *group = NULL;
+    int r = sandbox_cgroup_new(&plan, &group);
+    if (r == 0)
+        line(out, "ok", "limits by control groups", "--memory, --cpus");
+    else
+        line(out, "note", "no control group can be had here",
+             "--memory is watched every 100 ms, --cpus takes whole processors (for more: "
+             "systemd-run --user --scope -p Delegate=yes gvm run ...)");
+    if (geteuid() == 0 && !sandbox_pids_bound_root() && r < 0)
+        line(out, "MISS", "a limit for root's processes",
+             "needs Linux 6.14 or a pids control group; gvm run --without pids does without");
+    sandbox_cgroup_free(group);
 }
 
 /* Makes a sandbox in a directory of its own and starts `true` in it. */
@@ -44,7 +81,10 @@ static int try_sandbox(const char *dir, struct gvm_buf *out, struct gvm_err *err
                                     .env = env,
                                     .workspace = work,
                                     .home = home ? home : "/",
-                                    .run_dir = run};
+                                    .run_dir = run,
+                                    /* Told above by name; here everything else is tried. */
+                                    .waived =
+                                        GVM_SANDBOX_WITHOUT_LANDLOCK | GVM_SANDBOX_WITHOUT_PIDS};
     struct gvm_sandbox *s = NULL;
     int code = 0, r = gvm_sandbox_create(&plan, &s, err);
     if (r < 0)
@@ -75,6 +115,8 @@ int gvm_sandbox_preflight(struct gvm_buf *out, struct gvm_err *err)
 {
     char state[GVM_PATH_MAX], dir[GVM_PATH_MAX];
     tell_kernel(out);
+    tell_switches(out);
+    tell_limits(out);
     int r = gvm_place(GVM_PLACE_STATE, state, err);
     if (r == 0)
         r = gvm_mkdirs(state, 0700, err);

@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define MAX_SOCKETS   256
 #define DEFAULT_PIDS  1024
 #define DEFAULT_FILES 4096
 #define DEFAULT_DISK  (UINT64_C(2) << 30)
@@ -29,10 +30,14 @@ struct gvm_sandbox {
     int counts;                   /* netlink socket of the sandbox's network */
     struct sandbox_cgroup *group; /* NULL without limits that need one, or where there is none */
     bool own_limits;              /* such limits are there, and no group */
-    bool reaped;                  /* the init is gone and waited for */
-    bool told;                    /* it told the agent's exit code */
-    bool helped;                  /* the init knows the private files of /etc */
-    bool tidy;                    /* no work directories are left */
+    struct {
+        int fd, family;
+    } socket[MAX_SOCKETS]; /* handed out by the init, not yet taken */
+    unsigned nsockets;
+    bool reaped; /* the init is gone and waited for */
+    bool told;   /* it told the agent's exit code */
+    bool helped; /* the init knows the private files of /etc */
+    bool tidy;   /* no work directories are left */
     int code;
     char exec_error[GVM_ERR_TEXT];
     char notes[SANDBOX_NOTES];
@@ -187,15 +192,32 @@ static int start_init(struct gvm_sandbox *s, struct gvm_err *err)
     return 0;
 }
 
+unsigned gvm_sandbox_layer(const char *name)
+{
+    return strcmp(name, "landlock") == 0 ? GVM_SANDBOX_WITHOUT_LANDLOCK
+           : strcmp(name, "pids") == 0   ? GVM_SANDBOX_WITHOUT_PIDS
+                                         : 0;
+}
+
 /* ---- limits that need a control group, or something in its place ---- */
 
 static int prepare_limits(struct gvm_sandbox *s, struct gvm_err *err)
 {
     const struct gvm_sandbox_plan *p = &s->plan;
-    if (!p->max_memory && !p->max_cpus)
+    bool pids = geteuid() == 0 && !sandbox_pids_bound_root();
+    if (!p->max_memory && !p->max_cpus && !pids)
         return 0;
     int r = sandbox_test_fails("cgroup") ? -ENOTSUP : sandbox_cgroup_new(p, &s->group);
     if (r == 0)
+        return 0;
+    if (pids && !(p->waived & GVM_SANDBOX_WITHOUT_PIDS))
+        return gvm_err_set(
+            err, ENOTSUP,
+            "the number of root's processes cannot be limited: that needs Linux 6.14 "
+            "or a pids control group, and none can be had here (%s); --without pids "
+            "does without",
+            strerror(-r));
+    if (!p->max_memory && !p->max_cpus)
         return 0;
     s->own_limits = true;
     /* Without a group the agent is held to whole processors. */
@@ -374,6 +396,11 @@ int gvm_sandbox_fd(const struct gvm_sandbox *s)
     return s->ctl;
 }
 
+pid_t gvm_sandbox_pid(const struct gvm_sandbox *s)
+{
+    return s->pid;
+}
+
 int gvm_sandbox_pidfd(const struct gvm_sandbox *s)
 {
     return s->pidfd;
@@ -384,15 +411,45 @@ int gvm_sandbox_pty(const struct gvm_sandbox *s)
     return s->pty;
 }
 
+static void keep_socket(struct gvm_sandbox *s, int fd, int family)
+{
+    if (s->nsockets == MAX_SOCKETS) {
+        gvm_close(&fd);
+        return;
+    }
+    s->socket[s->nsockets].fd = fd;
+    s->socket[s->nsockets++].family = family;
+}
+
+int gvm_sandbox_ask_socket(struct gvm_sandbox *s, int family)
+{
+    return sandbox_send(s->ctl, SANDBOX_NOTE_SOCKET, family, NULL, 0, NULL, 0);
+}
+
+int gvm_sandbox_take_socket(struct gvm_sandbox *s, int *ret_family)
+{
+    if (s->nsockets == 0)
+        return -1;
+    s->nsockets--;
+    *ret_family = s->socket[s->nsockets].family;
+    return s->socket[s->nsockets].fd;
+}
+
 bool gvm_sandbox_ended(struct gvm_sandbox *s)
 {
     struct pollfd p = {.fd = s->ctl, .events = POLLIN};
     struct sandbox_note note;
     char text[GVM_ERR_TEXT];
     while (!s->told && !s->reaped && s->ctl >= 0 && poll(&p, 1, 0) > 0) {
-        ssize_t n = sandbox_recv(s->ctl, &note, text, sizeof(text) - 1, NULL, NULL);
+        int fd = -1;
+        unsigned nfds = 1;
+        ssize_t n = sandbox_recv(s->ctl, &note, text, sizeof(text) - 1, &fd, &nfds);
         if (n < 0)
             return true;
+        if (note.type == SANDBOX_NOTE_SOCKET)
+            keep_socket(s, nfds ? fd : -EMFILE, note.value);
+        else
+            gvm_close(&fd);
         if (note.type == SANDBOX_NOTE_EXIT) {
             s->told = true;
             s->code = note.value;
@@ -444,7 +501,7 @@ int gvm_sandbox_wait(struct gvm_sandbox *s, int *ret_code, struct gvm_err *err)
 }
 
 /* The overlay leaves its work directory with mode 0 inside; nobody needs it after the unmount. */
-static void remove_work(const char *run_dir)
+void gvm_sandbox_sweep(const char *run_dir)
 {
     static const char *const names[] = {"work/work",       "work/index", "work", "home-work/work",
                                         "home-work/index", "home-work",  "root"};
@@ -456,7 +513,7 @@ static void remove_work(const char *run_dir)
 void gvm_sandbox_tidy(struct gvm_sandbox *s)
 {
     if (s->told && !s->tidy) {
-        remove_work(s->plan.run_dir);
+        gvm_sandbox_sweep(s->plan.run_dir);
         s->tidy = true;
     }
 }
@@ -474,10 +531,12 @@ void gvm_sandbox_free(struct gvm_sandbox *s)
     }
     sandbox_cgroup_free(s->group);
     if (s->plan.run_dir && !s->tidy)
-        remove_work(s->plan.run_dir);
+        gvm_sandbox_sweep(s->plan.run_dir);
     for (int i = 0; i < GVM_SANDBOX_LISTENERS; i++)
         gvm_close(&s->listeners[i]);
     gvm_close(&s->counts);
+    while (s->nsockets)
+        gvm_close(&s->socket[--s->nsockets].fd);
     gvm_close(&s->pty);
     gvm_close(&s->ctl);
     gvm_close(&s->pidfd);

@@ -30,16 +30,24 @@ struct gvm_sandbox_plan {
                               * and to the workspace; globs in the last component */
     const char *const *reveal; /* places shown although they would be hidden; same form */
     const char *const *pass;   /* for gvm_sandbox_env(): "NAME" (from the host) or "NAME=VALUE" */
-    bool pty; /* those of fd 0-2 that are terminals become a pty of the sandbox's own;
-               * otherwise stdout and stderr are passed */
+    bool pty;        /* those of fd 0-2 that are terminals become a pty of the sandbox's own;
+                      * otherwise stdout and stderr are passed */
     bool pass_stdin; /* fd 0 is for the agent as it is; else it gets /dev/null. Must not be a file
                       * of the host: whoever holds it could open it anew for writing */
     struct winsize winsize;
-    const struct termios *termios;          /* settings the pty starts with; may be NULL */
+    const struct termios *termios; /* settings the pty starts with; may be NULL */
+    bool publish;                  /* gvm_sandbox_ask_socket() will be used */
+    unsigned waived; /* GVM_SANDBOX_WITHOUT_*: layers the owner does without where this machine has
+                      * none; where it has one it is used all the same */
     uint64_t max_pids, max_files, max_disk; /* 0 = defaults 1024, 4096, 2 GiB */
     uint64_t max_memory;                    /* bytes of all processes together; 0 = no limit */
     unsigned max_cpus;                      /* thousandths of a processor; 0 = no limit */
 };
+
+#define GVM_SANDBOX_WITHOUT_LANDLOCK 1u
+#define GVM_SANDBOX_WITHOUT_PIDS     2u
+/* The layer of that name ("landlock", "pids"); 0 when there is none. */
+unsigned gvm_sandbox_layer(const char *name);
 
 /* The listeners opened inside, in the order of GVM_MSG_RUN_REGISTER. Where the kernel has no IPv6
  * its places hold IPv4 sockets that nobody can reach. */
@@ -79,8 +87,15 @@ const char *gvm_sandbox_notes(const struct gvm_sandbox *s);
 /* Polls readable when the agent or the init ended; then call gvm_sandbox_ended(). */
 int gvm_sandbox_fd(const struct gvm_sandbox *s);
 bool gvm_sandbox_ended(struct gvm_sandbox *s);
+pid_t gvm_sandbox_pid(const struct gvm_sandbox *s); /* of the init */
 int gvm_sandbox_pidfd(const struct gvm_sandbox *s); /* polls readable when init ended */
 int gvm_sandbox_pty(const struct gvm_sandbox *s);   /* master, -1 without */
+/* Asks the init for a TCP socket (AF_INET or AF_INET6) made in the sandbox's network; it arrives
+ * later, when gvm_sandbox_ended() has been called. 0 or negative errno. */
+int gvm_sandbox_ask_socket(struct gvm_sandbox *s, int family) GVM_MUST_CHECK;
+/* The next that arrived, non-blocking, now the caller's; a negative errno but -1 when it could not
+ * be made; -1 when none arrived. *ret_family says what was asked for. */
+int gvm_sandbox_take_socket(struct gvm_sandbox *s, int *ret_family) GVM_MUST_CHECK;
 int gvm_sandbox_signal(struct gvm_sandbox *s,
                        int sig);              /* to the agent's process group, through init */
 void gvm_sandbox_kill(struct gvm_sandbox *s); /* the whole namespace, now */
@@ -90,6 +105,8 @@ int gvm_sandbox_wait(struct gvm_sandbox *s, int *ret_code, struct gvm_err *err) 
 /* After the end: removes the overlays' work directories, which nobody needs any more. Done by
  * gvm_sandbox_free() unless it was done before. */
 void gvm_sandbox_tidy(struct gvm_sandbox *s);
+/* The same for a run whose launcher was killed. */
+void gvm_sandbox_sweep(const char *run_dir);
 /* Kills what still lives, and tidies. Upper layers stay. NULL is fine. */
 void gvm_sandbox_free(struct gvm_sandbox *s);
 
@@ -107,6 +124,23 @@ bool gvm_sandbox_watches_memory(const struct gvm_sandbox *s);
 bool gvm_sandbox_over_memory(const struct gvm_sandbox *s);
 /* True when the kernel killed something inside because the limit was reached. */
 bool gvm_sandbox_starved(const struct gvm_sandbox *s);
+/* One probe of the self-test. */
+struct gvm_sandbox_probed {
+    const char *rows; /* of the attack catalogue, "-" when in none; static text, like what */
+    const char *what;
+    bool must_work; /* an ordinary thing; otherwise one that must be refused */
+    bool held;
+    char got[24]; /* "EPERM", "SIGSYS", "it worked" */
+};
+typedef void gvm_sandbox_probed_fn(void *arg, const struct gvm_sandbox_probed *p);
+/* Builds a sandbox around a planted tree and has `self` (absolute path of a program that calls
+ * gvm_sandbox_probe_inside() for "selftest --inside ...") try everything in it. `each` gets every
+ * result once all are known. Fails only when no sandbox could be made. */
+int gvm_sandbox_selftest(const char *self, gvm_sandbox_probed_fn *each, void *arg,
+                         struct gvm_err *err) GVM_MUST_CHECK;
+/* Inside; the words behind --inside. Tries nothing and returns 2 unless the kernel says that this
+ * is a sandbox; otherwise exits. */
+int gvm_sandbox_probe_inside(int argc, char **argv);
 /* What this kernel can do; one line per feature into `out` (gvm preflight). 0 = a full sandbox is
  * possible. */
 int gvm_sandbox_preflight(struct gvm_buf *out, struct gvm_err *err) GVM_MUST_CHECK;

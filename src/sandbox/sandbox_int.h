@@ -32,6 +32,8 @@ enum sandbox_note_type {
     SANDBOX_NOTE_NONE = 0,
     SANDBOX_NOTE_PRIVATE,     /* launcher: paths in /etc to be hidden, each ended by NUL */
     SANDBOX_NOTE_START,       /* launcher: PEM of the run's CA follows */
+    SANDBOX_NOTE_SOCKET,      /* launcher: value = family; init: the same, and the socket if it
+                               * could be made */
     SANDBOX_NOTE_SIGNAL,      /* launcher: value = signal for the agent's process group */
     SANDBOX_NOTE_LISTENERS,   /* init: six listeners, and the socket to read counters by */
     SANDBOX_NOTE_REMARK,      /* init: text for the person */
@@ -254,9 +256,10 @@ int sandbox_fork_agent(struct sandbox_init *in, struct gvm_err *err);
 int sandbox_drop_privileges(struct sandbox_init *in, struct gvm_err *err);
 int sandbox_limits(struct sandbox_init *in, struct gvm_err *err);
 int sandbox_pid_limit(struct sandbox_init *in, struct gvm_err *err);
+bool sandbox_pids_bound_root(void); /* this kernel's pid_max is a namespace's own */
 int sandbox_landlock(struct sandbox_init *in, struct gvm_err *err);
 int sandbox_landlock_abi(void);
 int sandbox_seccomp_agent(struct sandbox_init *in, struct gvm_err *err);
-int sandbox_seccomp_init(struct gvm_err *err);
+int sandbox_seccomp_init(struct sandbox_init *in, struct gvm_err *err);
 
 #endif

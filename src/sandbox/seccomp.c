@@ -422,13 +422,15 @@ int sandbox_seccomp_agent(struct sandbox_init *in, struct gvm_err *err)
     return r < 0 ? gvm_err_sys(err, -r, "the seccomp filter is too long") : load(&p, err);
 }
 
-int sandbox_seccomp_init(struct gvm_err *err)
+int sandbox_seccomp_init(struct sandbox_init *in, struct gvm_err *err)
 {
     static struct program p;
     uint8_t action[LAST_KNOWN + 1];
     memset(action, KILL, sizeof(action));
     for (size_t i = 0; i < sizeof(init_calls) / sizeof(init_calls[0]); i++)
         action[init_calls[i]] = ALLOW;
+    if (in->plan->publish)
+        action[SYS_socket] = CHECK_SOCKET;
     int r = build(&p, action, KILL);
     return r < 0 ? gvm_err_sys(err, -r, "the seccomp filter is too long") : load(&p, err);
 }

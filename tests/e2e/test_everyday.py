@@ -16,6 +16,8 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import gvmtest
 
+for number in (signal.SIGINT, signal.SIGHUP):  # ignored when this was started in the background
+    signal.signal(number, signal.SIG_DFL)
 tap = gvmtest.Tap()
 home = gvmtest.Home('[policy]\ndefault = { type = "Deny", reason = "closed" }\n')
 GVM = os.path.join(gvmtest.BIN, "gvm")
@@ -123,6 +125,17 @@ class Terminal:
         self.resize(rows, columns)
         self.seen = ""
 
+    @classmethod
+    def shell(cls):
+        """An ordinary interactive shell outside, at a terminal."""
+        self = cls.__new__(cls)
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.chdir(home.workspace)
+            os.execve("/bin/bash", ["bash", "--norc", "-i"], {**home.env, "TERM": "xterm", "PS1": "$ "})
+        self.seen = ""
+        return self
+
     def resize(self, rows, columns):
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
@@ -189,12 +202,43 @@ def terminal():
     tap.eq(t.end(), 7, "the shell's exit code comes back", t.seen)
 
 
+def suspend():
+    """Ctrl-Z at an agent that is no shell stops gvm and the agent; fg goes on. Seen from the shell it was started in."""
+    outer = Terminal.shell()
+    outer.expect(r"[$#] ")
+    outer.send(f"{GVM} run -- sh -c 'n=0; while :; do n=$((n+1)); echo tick-$n; sleep 0.2; done'\n")
+    tap.ok(outer.expect(r"tick-2"), "an agent runs in the foreground of a shell", outer.seen)
+    outer.send("\x1a")
+    tap.ok(outer.expect(r"Stopped"), "Ctrl-Z stops it and gives the shell back", outer.seen)
+    outer.expect(r"[$#] ")
+    outer.seen = ""
+    time.sleep(1)
+    outer.send("echo quiet\n")
+    tap.ok(outer.expect(r"quiet.*quiet") and "tick" not in outer.seen, "it is silent meanwhile", outer.seen)
+    outer.send("fg\n")
+    tap.ok(outer.expect(r"tick-\d+.*tick-\d+"), "fg goes on", outer.seen)
+    outer.send("\x03")
+    outer.expect(r"[$#] ")
+    outer.send("echo code=$?\n")
+    tap.ok(outer.expect(r"code=130"), "and Ctrl-C still ends it", outer.seen)
+    outer.send(f"{GVM} run -- bash --norc -i\n")
+    outer.expect(r"bash[^\n]*[$#] ")
+    outer.send("\x1a")
+    time.sleep(0.3)
+    outer.send("echo still-$((20+3))\n")
+    tap.ok(outer.expect(r"still-23") and "Stopped" not in outer.seen, "a shell at its prompt ignores Ctrl-Z", outer.seen)
+    outer.send("exit\n")
+    time.sleep(1)
+    outer.send("exit\n")
+    tap.ok(outer.end() is not None, "and everything ends")
+
+
 def full_screen():
     home.write("tui.py", """
 import curses
 def main(screen):
     while True:
-        screen.erase()
+        screen.clear()
         screen.addstr(0, 0, "size %dx%d" % screen.getmaxyx())
         screen.refresh()
         if screen.getch() == ord("q"):
@@ -204,6 +248,7 @@ print("left")
 """)
     t = Terminal("/usr/bin/python3", "tui.py", rows=20, columns=70)
     tap.ok(t.expect("size 20x70"), "a full-screen program draws", t.seen)
+    time.sleep(0.5)  # a signal between curses' drawing and its waiting is not seen by it
     t.resize(25, 71)
     tap.ok(t.expect("25x71"), "draws anew when the window changes", t.seen)
     t.send("q")
@@ -237,6 +282,7 @@ def pipes():
 programs()
 interpreters()
 terminal()
+suspend()
 full_screen()
 pipes()
 tap.done()

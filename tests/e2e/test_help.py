@@ -10,8 +10,8 @@ import gvmtest
 tap = gvmtest.Tap()
 home = gvmtest.Home()
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-VERBS = ("run watch suggest check explain trust reload approve diff review commit discard undo runs logs events "
-         "stats audit status stop preflight version help").split()
+VERBS = ("run watch suggest check explain trust reload approve diff review commit discard undo runs logs attach "
+         "events stats audit status stop preflight selftest version help").split()
 
 
 def page(name):
@@ -53,7 +53,7 @@ for typed, meant in (("comit", "commit"), ("stauts", "status"), ("evnets", "even
 got = home.gvm("frobnicate\033[2J")
 tap.ok(got.returncode == 2 and "mean" not in got.stderr and "\033" not in got.stderr,
        "a word like no verb gets no guess, and its escapes are shown as text", got.stderr)
-for words in (("status", "x"), ("runs", "x"), ("stop", "x"), ("reload", "x"), ("version", "x"),
+for words in (("status", "x"), ("runs", "x"), ("stop", "x", "y"), ("reload", "x"), ("version", "x"),
               ("help", "run", "diff"), ("approve", "--id"), ("approve", "--id", "1"),
               ("approve", "--allow"), ("approve", "--id", "1", "--allow", "--deny"),
               ("approve", "--id", "1", "--allow", "--for", "soon"), ("approve",)):
