@@ -1,151 +1,6 @@
-/* The upstream's side of HTTP/2: requests of the same key (upstream_key()) share a connection. One
- * that the server turns away (GOAWAY, REFUSED_STREAM) was not touched and may be sent again. */
-#include <errno.h>
-#include <stdlib.h>
-
-#include "proxy/h2/session.h"
+/* Requests on connections of HTTP/2 to upstreams, and their answers. */
+#include "proxy/h2/up.h"
 #include "proxy/http1/head.h"
-
-#define SESSIONS_MAX 512u
-#define IDLE_MS      60000u
-#define BODY_ROOM    16384u /* window of the whole connection that a new body needs */
-
-struct h2_call;
-
-struct h2_up {
-    struct h2_session s;
-    struct h2_up *next, **link; /* of the process, newest first */
-    struct h2_call *calls;
-    unsigned ncalls;
-    struct gvm_ip ip;
-    uint16_t port;
-    bool closing; /* takes no more */
-    size_t key_len;
-    char key[];
-};
-
-/* One request on it, from submission until nghttp2 has closed its stream. */
-struct h2_call {
-    struct h2_up *up;
-    struct px_request *rq; /* NULL: over, only what is left of the body still goes out */
-    struct h2_call *next, **link;
-    int32_t id;
-    struct gvm_buf out; /* body that the server has no window for yet */
-    struct gvm_buf trailers;
-    bool ended, waits, above; /* as in struct h2_stream */
-    bool paused;              /* the answer is not wanted now */
-    size_t owed;              /* bytes of it that the window does not have back */
-};
-
-static struct gvm_str key_of(const struct h2_up *up)
-{
-    return (struct gvm_str){up->key, up->key_len};
-}
-
-/* ---- calls ---- */
-
-static void free_call(struct h2_call *call)
-{
-    *call->link = call->next;
-    if (call->next)
-        call->next->link = call->link;
-    call->up->ncalls--;
-    gvm_buf_wipe(&call->out);
-    gvm_buf_done(&call->trailers);
-    free(call);
-}
-
-static struct h2_call *new_call(struct h2_up *up, struct px_request *rq)
-{
-    struct h2_call *call = gvm_calloc(1, sizeof *call);
-    if (!call)
-        return NULL;
-    call->up = up;
-    call->rq = rq;
-    gvm_buf_init(&call->out, PX_IN_MAX);
-    gvm_buf_init(&call->trailers, GVM_MAX_TRAILERS);
-    call->next = up->calls;
-    if (call->next)
-        call->next->link = &call->next;
-    call->link = &up->calls;
-    up->calls = call;
-    up->ncalls++;
-    return call;
-}
-
-/* ---- sessions ---- */
-
-static void unlist(struct h2_up *up)
-{
-    struct px *px = up->s.px;
-    up->closing = true;
-    if (gvm_map_get(px->ups, key_of(up)) == up)
-        gvm_map_take(px->ups, key_of(up));
-}
-
-/* Not from inside nghttp2. Requests that are not answered yet learn `why`. */
-static void end_session(struct h2_up *up, const char *why)
-{
-    unlist(up);
-    *up->link = up->next;
-    if (up->next)
-        up->next->link = up->link;
-    up->s.px->nups--;
-    while (up->calls) {
-        struct px_request *rq = up->calls->rq;
-        free_call(up->calls);
-        if (rq) {
-            rq->call = NULL;
-            px_reply_cut(rq, false, why);
-        }
-    }
-    if (up->s.stream)
-        stream_close(up->s.stream, PX_LINGER_MS);
-    h2_session_done(&up->s);
-    free(up);
-}
-
-static void over(struct h2_session *s)
-{
-    end_session((struct h2_up *)s, s->broken ? s->broken : "the server ended the connection");
-}
-
-static void on_idle(void *arg)
-{
-    end_session(arg, "the connection was idle");
-}
-
-static void rest_if_idle(struct h2_up *up)
-{
-    if (up->s.stream)
-        stream_idle(up->s.stream, up->ncalls ? 0 : IDLE_MS, on_idle);
-}
-
-static void on_read(void *arg, const uint8_t *p, size_t n)
-{
-    struct h2_up *up = arg;
-    h2_read(&up->s, p, n);
-}
-
-static void on_eof(void *arg)
-{
-    end_session(arg, "the server closed the connection before its answer was whole");
-}
-
-static void on_drain(void *arg)
-{
-    struct h2_up *up = arg;
-    h2_mark(&up->s);
-}
-
-static void on_close(void *arg, const struct gvm_err *err)
-{
-    struct h2_up *up = arg;
-    up->s.stream = NULL;
-    end_session(up, err ? err->text : "the server closed the connection");
-}
-
-static const struct stream_events events = {on_read, on_eof, on_drain, on_close};
 
 /* ---- the request ---- */
 
@@ -302,7 +157,7 @@ static void release(struct px_request *rq, bool whole, uint64_t linger_ms)
         return;
     call->rq = NULL;
     if (call->id <= 0) {
-        free_call(call);
+        h2_call_free(call);
         return;
     }
     if (!whole)
@@ -310,7 +165,7 @@ static void release(struct px_request *rq, bool whole, uint64_t linger_ms)
     h2_mark(&call->up->s);
 }
 
-static const struct px_back h2_back = {
+const struct px_back h2_back = {
     .head = head,
     .data = data,
     .end = end,
@@ -443,7 +298,7 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
 {
     struct h2_up *up = arg;
     if (frame->hd.type == NGHTTP2_GOAWAY)
-        unlist(up);
+        h2_up_unlist(up);
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)
         return 0;
     bool end_stream = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
@@ -487,16 +342,16 @@ static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void 
         return 0;
     struct px_request *rq = call->rq;
     nghttp2_session_set_stream_user_data(ng, id, NULL);
-    free_call(call);
+    h2_call_free(call);
     if (rq) {
         rq->call = NULL;
         px_reply_cut(rq, code == NGHTTP2_REFUSED_STREAM, "the server reset the stream");
     }
-    rest_if_idle(up);
+    h2_up_rest(up);
     return 0;
 }
 
-static const nghttp2_session_callbacks *callbacks(void)
+const nghttp2_session_callbacks *h2_up_callbacks(void)
 {
     static nghttp2_session_callbacks *cb;
     if (cb || nghttp2_session_callbacks_new(&cb) != 0)
@@ -509,110 +364,4 @@ static const nghttp2_session_callbacks *callbacks(void)
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data);
     nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
     return cb;
-}
-
-/* ---- joining ---- */
-
-/* A server that takes no more of other bodies would not take this one either. */
-static bool has_room(const struct h2_up *up, bool body)
-{
-    if (body && nghttp2_session_get_remote_window_size(up->s.ng) < (int32_t)BODY_ROOM)
-        return false;
-    uint32_t most =
-        nghttp2_session_get_remote_settings(up->s.ng, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
-    return !up->closing && !up->s.broken && up->ncalls < GVM_MAX_STREAMS && up->ncalls < most &&
-           nghttp2_session_check_request_allowed(up->s.ng);
-}
-
-static bool join(struct px_request *rq, struct h2_up *up)
-{
-    struct h2_call *call = new_call(up, rq);
-    if (!call)
-        return false;
-    rq->call = call;
-    rq->back = &h2_back;
-    rq->up_ip = up->ip;
-    rq->up_port = up->port;
-    stream_idle(up->s.stream, 0, NULL);
-    return true;
-}
-
-bool px_h2_join(struct px_request *rq, struct gvm_str key)
-{
-    struct h2_up *up = key.n ? gvm_map_get(rq->px->ups, key) : NULL;
-    if (!up || !has_room(up, rq->body != GVM_BODY_NONE) || !join(rq, up))
-        return false;
-    rq->reused = true;
-    return true;
-}
-
-/* The one unused for longest, or the oldest. */
-static void make_room(struct px *px)
-{
-    struct h2_up *last = NULL;
-    for (struct h2_up *up = px->all_ups; up; up = up->next)
-        if (!up->ncalls)
-            last = up;
-    if (last && px->nups >= SESSIONS_MAX)
-        end_session(last, "too many connections");
-}
-
-static struct h2_up *new_up(struct px *px, struct stream *stream, struct gvm_str key)
-{
-    make_room(px);
-    struct h2_up *up = px->nups < SESSIONS_MAX ? gvm_calloc(1, sizeof *up + key.n) : NULL;
-    if (!up)
-        return NULL;
-    if (key.n)
-        memcpy(up->key, key.p, key.n);
-    up->key_len = key.n;
-    up->s.over = over;
-    if (h2_session_init(&up->s, px, stream, false, callbacks(), up) < 0) {
-        h2_session_done(&up->s);
-        free(up);
-        return NULL;
-    }
-    up->next = px->all_ups;
-    if (up->next)
-        up->next->link = &up->next;
-    up->link = &px->all_ups;
-    px->all_ups = up;
-    px->nups++;
-    return up;
-}
-
-bool px_h2_open(struct px_request *rq, struct gvm_str key)
-{
-    struct px *px = rq->px;
-    struct stream *stream = rq->up;
-    rq->up = NULL;
-    struct h2_up *up = new_up(px, stream, key);
-    if (!up) {
-        stream_close(stream, 0);
-        return false;
-    }
-    up->ip = rq->up_ip;
-    up->port = rq->up_port;
-    if (key.n) {
-        struct h2_up *old = gvm_map_take(px->ups, key);
-        if (old)
-            old->closing = true; /* full: it ends when its last request does */
-        if (gvm_map_put(px->ups, key, up) < 0)
-            up->closing = true;
-    }
-    stream_set_events(stream, &events, up);
-    stream_resume(stream);
-    return join(rq, up);
-}
-
-void px_h2_forget_run(struct px *px, const char *run)
-{
-    struct gvm_str id = gvm_str(run);
-    struct h2_up *next;
-    for (struct h2_up *up = px->all_ups; up; up = next) {
-        next = up->next;
-        struct gvm_str key = key_of(up);
-        if (gvm_str_starts(key, id) && key.n > id.n && key.p[id.n] == '\n')
-            end_session(up, "the run ended");
-    }
 }
