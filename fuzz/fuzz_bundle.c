@@ -6,12 +6,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static struct gvm_vkey key;
+static struct gvm_keychain keys = {.n = 1};
 
 static void need_key(void)
 {
     static const uint8_t seed[32] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
-    if (!key.name[0] && gvm_vkey_from_seed(seed, "gvm.test/unit", &key, NULL) < 0)
+    if (!keys.key[0].name[0] && gvm_vkey_from_seed(seed, "gvm.test/unit", &keys.key[0], NULL) < 0)
         abort();
 }
 
@@ -32,7 +32,7 @@ static void try_bundle(struct gvm_str text)
     struct gvm_str line;
     uint64_t rows = 0, seen = 0;
     int r = 0;
-    if (gvm_bundle_new(&key, &b, NULL) < 0)
+    if (gvm_bundle_new(&keys, &b, NULL) < 0)
         abort();
     while (r >= 0 && text.n) {
         (void)gvm_str_cut(&text, '\n', &line);
@@ -81,7 +81,7 @@ static void try_line(struct gvm_str line)
 static void try_extends(struct gvm_str text)
 {
     struct gvm_checkpoint head, old = {.origin = "gvm.test/unit", .size = 3};
-    if (gvm_extends_check(text, &old, &key, &head, NULL) == 0)
+    if (gvm_extends_check(text, &old, &keys, &head, NULL) == 0)
         abort(); /* nobody has an old root of zeros */
 }
 

@@ -7,12 +7,11 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 const char cli_audit_usage[] =
-    "usage: gvm audit verify [--key KEY] [--dir DIR] [--since FILE] [--resume FILE]\n"
-    "                        [--json]\n"
+    "usage: gvm audit verify [--key KEY] [--dir DIR [--tiles]] [--since FILE]\n"
+    "                        [--resume FILE] [--json]\n"
     "       gvm audit prove INDEX|EVENT [--out FILE] [--redact NAMES] [--dir DIR]\n"
     "       gvm audit prove EVENT --bundle|--run RUN|--where NAME=VALUE...\n"
     "                       [--out FILE] [--redact NAMES] [--dir DIR]\n"
@@ -20,8 +19,15 @@ const char cli_audit_usage[] =
     "       gvm audit verify-proof FILE --key KEY [--entry FILE] [--since FILE]\n"
     "                       [--json]\n"
     "       gvm audit checkpoint [--dir DIR]\n"
-    "       gvm audit key [--dir DIR]\n"
+    "       gvm audit head FILE [--key KEY] [--witness KEY]... [--json]\n"
+    "                       [--timestamp FILE --ca FILE]\n"
+    "       gvm audit timestamp [--url URL] [--ca FILE] [--dir DIR]\n"
+    "       gvm audit publish [--dir DIR]\n"
+    "       gvm audit export --format jsonl|tlog-tiles [--out PATH] [--redact all]\n"
+    "                       [--dir DIR]\n"
+    "       gvm audit key [--chain] [--dir DIR]\n"
     "       gvm audit keygen --out FILE [--origin NAME]\n"
+    "       gvm audit rotate-key|protect-key|unprotect-key\n"
     "\n"
     "The record is a transparency log in the formats of c2sp.org: other programs\n"
     "that read them verify it too.\n"
@@ -35,11 +41,27 @@ const char cli_audit_usage[] =
     "verify-proof  checks what these made; needs nothing but the files and the key\n"
     "checkpoint    prints the signed head; kept elsewhere, it shows later whether the\n"
     "              record was cut or rewritten (verify --since)\n"
+    "head          says what a checkpoint holds, which witnesses cosigned it, and\n"
+    "              when an authority saw it\n"
+    "timestamp     has an authority (RFC 3161) say that the head exists now; keeps\n"
+    "              its answer and the head in the state directory, under anchors/\n"
+    "publish       gives the head to everybody [audit] export names, and to the\n"
+    "              authority of [audit.timestamp] when that is due; gvmd runs it\n"
+    "export        writes what was signed: the lines, or a static directory of\n"
+    "              tlog-tiles without private members, for strangers to verify\n"
     "key           prints the verifier key\n"
     "keygen        makes a new signing seed and prints its verifier key\n"
+    "rotate-key    makes a new signing seed for the record and has the old key vouch\n"
+    "              for it; takes effect when gvmd starts next\n"
+    "protect-key   puts the signing seed under the passphrase in the file that\n"
+    "              GVM_LOG_PASSPHRASE_FILE names; gvmd then needs it to start.\n"
+    "              unprotect-key undoes it\n"
     "\n"
     "      --key KEY      verifier key (name+hex+base64), or a file that holds one\n"
     "      --dir DIR      the ledger's directory, when it is not this user's own\n"
+    "      --chain        the record's first key, and how it led to the present one:\n"
+    "                     a file for --key\n"
+    "      --tiles        DIR is a static directory of tlog-tiles, anybody's\n"
     "      --since FILE   a checkpoint kept elsewhere, older or newer\n"
     "      --resume FILE  a head verified before: reads only what came after it, and\n"
     "                     keeps the new one there when all is good\n"
@@ -48,6 +70,12 @@ const char cli_audit_usage[] =
     "      --run RUN      every entry of a run\n"
     "      --where N=V    every entry whose member N is V; may be repeated\n"
     "      --redact A,B   leave out these private members (or: all)\n"
+    "      --witness KEY  a witness's key, or a file that holds one; exit 3 when it\n"
+    "                     did not cosign\n"
+    "      --url URL      the authority, instead of [audit.timestamp] url\n"
+    "      --timestamp F  an authority's answer for this head\n"
+    "      --ca FILE      certificates of authorities that are trusted (PEM)\n"
+    "      --format F     what export writes\n"
     "      --out FILE     where to write\n"
     "      --origin NAME  the name of the log the key is for\n"
     "      --json         as one JSON object\n"
@@ -75,139 +103,85 @@ int audit_write(const char *path, const char *suffix, const struct gvm_buf *b, s
     return r < 0 ? gvm_err_sys(err, -r, "cannot write %s", name) : 0;
 }
 
-int audit_key_load(const struct audit_opts *o, struct gvm_vkey *ret, struct gvm_err *err)
+/* The text of --key, of the file it names, or of the verifier-key in the ledger's directory. */
+static int key_text(const struct audit_opts *o, struct gvm_buf *text, struct gvm_err *err)
 {
     char path[GVM_PATH_MAX + 32];
-    if (o->key && gvm_vkey_parse(gvm_str(o->key), ret, NULL) == 0)
-        return 0;
-    if (o->key)
-        (void)snprintf(path, sizeof path, "%s", o->key);
-    else
-        (void)snprintf(path, sizeof path, "%s/verifier-key", o->dir);
-    struct gvm_buf text;
-    int r = audit_read(path, 4096, &text, err);
-    if (!r)
-        r = gvm_err_wrap(err, gvm_vkey_parse(gvm_buf_str(&text), ret, err), "%s", path);
-    else
-        gvm_err_wrap(err, r,
-                     o->key ? "not a verifier key, nor a file that holds one"
-                            : "no verifier key (--key)");
-    gvm_buf_done(&text);
-    return r;
-}
-
-static int print_key(const struct audit_opts *o)
-{
-    struct gvm_err err = {0};
     struct gvm_vkey key;
-    struct gvm_buf text;
-    if (audit_key_load(o, &key, &err) < 0)
-        return cli_fail(GVM_EXIT_ERROR, &err);
-    gvm_buf_init(&text, 1024);
-    if (gvm_vkey_text(&key, &text) == 0)
-        printf("%s\n", gvm_buf_cstr(&text));
-    gvm_buf_done(&text);
-    return cli_flush();
-}
-
-static int print_checkpoint(const struct audit_opts *o)
-{
-    struct gvm_err err = {0};
-    struct gvm_buf note;
-    struct gvm_checkpoint cp;
-    char path[GVM_PATH_MAX + 32];
-    (void)snprintf(path, sizeof path, "%s/checkpoint", o->dir);
-    int r = audit_read(path, GVM_MAX_NOTE, &note, &err);
-    if (!r) /* so that nothing but a checkpoint reaches the terminal */
-        r = gvm_err_wrap(&err, gvm_checkpoint_parse(gvm_buf_str(&note), &cp, &err), "%s", path);
-    if (!r)
-        fwrite(gvm_buf_data(&note), 1, note.len, stdout);
-    gvm_buf_done(&note);
-    return r < 0 ? cli_fail(GVM_EXIT_ERROR, &err) : cli_flush();
-}
-
-/* The proof that the record extends an older head, as a witness wants it. */
-static int extends(const struct audit_opts *o)
-{
-    struct gvm_err err = {0};
-    struct gvm_buf note, proof;
-    struct gvm_checkpoint old;
-    if (!o->since)
-        return cli_usage("audit", "extends needs the older checkpoint: --since FILE");
-    gvm_buf_init(&proof, GVM_MAX_PROOF);
-    int r = audit_read(o->since, GVM_MAX_NOTE, &note, &err);
-    if (!r)
-        r = gvm_err_wrap(&err, gvm_checkpoint_parse(gvm_buf_str(&note), &old, &err), "%s",
-                         o->since);
-    int code = GVM_EXIT_ERROR;
-    if (!r) {
-        r = gvm_extends_make(o->dir, &old, &proof, &err);
-        code = r == -EBADMSG ? GVM_EXIT_DENIED : GVM_EXIT_ERROR;
+    if (o->key && gvm_vkey_parse(gvm_str(o->key), &key, NULL) == 0) {
+        gvm_buf_init(text, GVM_MAX_VOUCHERS);
+        return gvm_buf_addz(text, o->key) < 0 ? gvm_err_set(err, ENOMEM, "out of memory") : 0;
     }
-    if (!r && o->out)
-        r = audit_write(o->out, "", &proof, &err);
-    else if (!r)
-        fwrite(gvm_buf_data(&proof), 1, proof.len, stdout);
-    gvm_buf_done(&note);
-    gvm_buf_done(&proof);
-    return r < 0 ? cli_fail(code, &err) : cli_flush();
+    int n = o->key ? snprintf(path, sizeof path, "%s", o->key)
+                   : snprintf(path, sizeof path, "%s/verifier-key", o->dir);
+    if (n < 0 || (size_t)n >= sizeof path)
+        return gvm_err_set(err, ENAMETOOLONG, "the key's name is too long");
+    int r = audit_read(path, GVM_MAX_VOUCHERS, text, err);
+    return gvm_err_wrap(err, r,
+                        o->key ? "not a verifier key, nor a file that holds one"
+                               : "no verifier key (--key)");
 }
 
-static int write_seed(const char *path, const uint8_t seed[32], struct gvm_err *err)
+/* What stands behind the key's line, or (of our own directory) in key-chain. */
+static int vouchers(const struct audit_opts *o, struct gvm_str rest, struct gvm_buf *file,
+                    struct gvm_str *ret, struct gvm_err *err)
 {
-    GVM_AUTOCLOSE int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return gvm_err_sys(err, errno, errno == EEXIST ? "%s is left as it is" : "cannot make %s",
-                           path);
-    int r = gvm_write_all(fd, seed, 32);
-    if (!r && fsync(fd) < 0)
-        r = -errno;
-    return r < 0 ? gvm_err_sys(err, -r, "cannot write %s", path) : 0;
+    char path[GVM_PATH_MAX + 32];
+    struct gvm_err why = {0};
+    *ret = rest;
+    if (rest.n || !o->dir[0])
+        return 0;
+    (void)snprintf(path, sizeof path, "%s/key-chain", o->dir);
+    int r = gvm_read_file(path, file, &why);
+    if (r < 0 && why.code != ENOENT)
+        return gvm_err_set(err, why.code, "%s", why.text);
+    *ret = gvm_buf_str(file);
+    return 0;
 }
 
-static int keygen(const struct audit_opts *o)
+int audit_keys_load(const struct audit_opts *o, struct gvm_keychain *ret, struct gvm_err *err)
 {
-    struct gvm_err err = {0};
-    uint8_t seed[32];
-    struct gvm_vkey key;
-    struct gvm_buf text;
-    char host[128] = "localhost", name[GVM_MAX_ORIGIN + 1];
-    if (!o->out)
-        return cli_usage("audit", "keygen needs --out FILE");
-    (void)gethostname(host, sizeof host - 1);
-    (void)snprintf(name, sizeof name, "gvm.local/%s/%u", host, (unsigned)geteuid());
-    if (getrandom(seed, sizeof seed, 0) != sizeof seed)
-        return cli_fail(GVM_EXIT_ERROR, &err);
-    int r = gvm_vkey_from_seed(seed, o->origin ? o->origin : name, &key, &err);
-    int bad = r == -EINVAL ? GVM_EXIT_USAGE : GVM_EXIT_ERROR;
+    struct gvm_vkey first;
+    struct gvm_buf text = {0}, file;
+    struct gvm_str rest, line;
+    gvm_buf_init(&file, GVM_MAX_VOUCHERS);
+    int r = key_text(o, &text, err);
+    rest = gvm_buf_str(&text);
+    (void)gvm_str_cut(&rest, '\n', &line);
     if (!r)
-        r = write_seed(o->out, seed, &err);
-    explicit_bzero(seed, sizeof seed);
-    if (r < 0)
-        return cli_fail(bad, &err);
-    gvm_buf_init(&text, 1024);
-    if (gvm_vkey_text(&key, &text) == 0)
-        printf("%s\n", gvm_buf_cstr(&text));
+        r = gvm_err_wrap(err, gvm_vkey_parse(line, &first, err), "the verifier key");
+    if (!r)
+        r = vouchers(o, rest, &file, &rest, err);
+    if (!r)
+        r = gvm_keychain_follow(&first, rest, ret, err);
     gvm_buf_done(&text);
-    return cli_flush();
+    gvm_buf_done(&file);
+    return r;
 }
 
 /* ---- which verb takes what ---- */
 
 enum {
-    KEY = 1,
-    DIR = 2,
-    SINCE = 4,
-    JSON = 8,
-    OUT = 16,
-    ENTRY = 32,
-    ORIGIN = 64,
-    ARG = 128,
-    RUN = 256,
-    WHERE = 512,
-    REDACT = 1024,
-    BUNDLE = 2048,
-    RESUME = 4096
+    KEY = 1 << 0,
+    DIR = 1 << 1,
+    SINCE = 1 << 2,
+    JSON = 1 << 3,
+    OUT = 1 << 4,
+    ENTRY = 1 << 5,
+    ORIGIN = 1 << 6,
+    RUN = 1 << 7,
+    WHERE = 1 << 8,
+    REDACT = 1 << 9,
+    BUNDLE = 1 << 10,
+    FORMAT = 1 << 11,
+    WITNESS = 1 << 12,
+    TILES = 1 << 13,
+    URL = 1 << 14,
+    CA = 1 << 15,
+    TIMESTAMP = 1 << 16,
+    CHAIN = 1 << 17,
+    RESUME = 1 << 18,
+    ARG = 1 << 30,
 };
 
 static const struct audit_verb {
@@ -215,29 +189,43 @@ static const struct audit_verb {
     int (*run)(const struct audit_opts *o);
     unsigned takes;
 } verbs[] = {
-    {"verify", audit_verify, KEY | DIR | SINCE | RESUME | JSON},
+    {"verify", audit_verify, KEY | DIR | SINCE | RESUME | JSON | TILES},
     {"prove", audit_prove, DIR | OUT | ARG | RUN | WHERE | REDACT | BUNDLE},
-    {"extends", extends, DIR | OUT | SINCE},
+    {"extends", audit_extends, DIR | OUT | SINCE},
     {"verify-proof", audit_verify_proof, KEY | JSON | ENTRY | SINCE | ARG},
-    {"checkpoint", print_checkpoint, DIR},
-    {"key", print_key, DIR},
-    {"keygen", keygen, OUT | ORIGIN},
+    {"checkpoint", audit_checkpoint, DIR},
+    {"head", audit_head, KEY | DIR | WITNESS | JSON | ARG | TIMESTAMP | CA},
+    {"timestamp", audit_timestamp, DIR | URL | CA},
+    {"publish", audit_publish, DIR},
+    {"export", audit_export, DIR | OUT | FORMAT | REDACT},
+    {"key", audit_key, DIR | CHAIN},
+    {"keygen", audit_keygen, OUT | ORIGIN},
+    {"rotate-key", audit_rotate_key, 0},
+    {"protect-key", audit_protect_key, 0},
+    {"unprotect-key", audit_unprotect_key, 0},
 };
 
 static const struct option options[] = {
-    {"key", required_argument, NULL, KEY},
-    {"dir", required_argument, NULL, DIR},
-    {"since", required_argument, NULL, SINCE},
-    {"json", no_argument, NULL, JSON},
-    {"resume", required_argument, NULL, RESUME},
-    {"out", required_argument, NULL, OUT},
-    {"entry", required_argument, NULL, ENTRY},
-    {"origin", required_argument, NULL, ORIGIN},
-    {"run", required_argument, NULL, RUN},
-    {"where", required_argument, NULL, WHERE},
-    {"redact", required_argument, NULL, REDACT},
     {"bundle", no_argument, NULL, BUNDLE},
+    {"ca", required_argument, NULL, CA},
+    {"chain", no_argument, NULL, CHAIN},
+    {"dir", required_argument, NULL, DIR},
+    {"entry", required_argument, NULL, ENTRY},
+    {"format", required_argument, NULL, FORMAT},
     {"help", no_argument, NULL, 'h'},
+    {"json", no_argument, NULL, JSON},
+    {"key", required_argument, NULL, KEY},
+    {"origin", required_argument, NULL, ORIGIN},
+    {"out", required_argument, NULL, OUT},
+    {"redact", required_argument, NULL, REDACT},
+    {"resume", required_argument, NULL, RESUME},
+    {"run", required_argument, NULL, RUN},
+    {"since", required_argument, NULL, SINCE},
+    {"tiles", no_argument, NULL, TILES},
+    {"timestamp", required_argument, NULL, TIMESTAMP},
+    {"url", required_argument, NULL, URL},
+    {"where", required_argument, NULL, WHERE},
+    {"witness", required_argument, NULL, WITNESS},
     {NULL, 0, NULL, 0},
 };
 
@@ -249,24 +237,38 @@ static const char *option_name(int c)
     return "?";
 }
 
-static void set_option(struct audit_opts *o, int c, const char *arg)
+/* False when a list is full. */
+static bool add(const char **list, unsigned *n, unsigned max, const char *arg)
 {
-    struct {
+    if (*n == max)
+        return false;
+    list[(*n)++] = arg;
+    return true;
+}
+
+static bool set_option(struct audit_opts *o, int c, const char *arg)
+{
+    const struct {
         int c;
         const char **to;
-    } texts[] = {{KEY, &o->key}, {SINCE, &o->since},  {RESUME, &o->resume},
-                 {OUT, &o->out}, {ENTRY, &o->entry},  {ORIGIN, &o->origin},
-                 {RUN, &o->run}, {REDACT, &o->redact}};
-    if (c == JSON)
-        o->json = true;
-    if (c == BUNDLE)
-        o->bundle = true;
-    if (c == WHERE && o->nwhere < AUDIT_WHERE)
-        o->where[o->nwhere] = arg;
-    o->nwhere += c == WHERE;
+    } texts[] = {{KEY, &o->key},       {SINCE, &o->since},   {RESUME, &o->resume},
+                 {OUT, &o->out},       {ENTRY, &o->entry},   {RUN, &o->run},
+                 {ORIGIN, &o->origin}, {REDACT, &o->redact}, {FORMAT, &o->format},
+                 {URL, &o->url},       {CA, &o->ca},         {TIMESTAMP, &o->timestamp}};
+    if (c == WHERE)
+        return add(o->where, &o->nwhere, AUDIT_WHERE, arg);
+    if (c == WITNESS)
+        return add(o->witness, &o->nwitness, AUDIT_WITNESSES, arg);
+    if (c == DIR)
+        return gvm_str_copy(o->dir, sizeof o->dir, gvm_str(arg)) == 0;
+    o->json |= c == JSON;
+    o->bundle |= c == BUNDLE;
+    o->tiles |= c == TILES;
+    o->chain |= c == CHAIN;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         if (texts[i].c == c)
             *texts[i].to = arg;
+    return true;
 }
 
 /* 0, or an exit code + 1: everything was said. */
@@ -280,12 +282,9 @@ static int parse(const struct audit_verb *verb, struct audit_opts *o, int argc, 
             return cli_bad_option("audit", argv) + 1;
         if (!(verb->takes & (unsigned)c))
             return cli_usage("audit", "%s takes no --%s", verb->name, option_name(c)) + 1;
-        if (c == DIR && gvm_str_copy(o->dir, sizeof o->dir, gvm_str(optarg)) < 0)
-            return cli_usage("audit", "the directory's name is too long") + 1;
-        set_option(o, c, optarg);
+        if (!set_option(o, c, optarg))
+            return cli_usage("audit", "--%s is too long, or given too often", option_name(c)) + 1;
     }
-    if (o->nwhere > AUDIT_WHERE)
-        return cli_usage("audit", "--where at most %u times", AUDIT_WHERE) + 1;
     if (verb->takes & ARG && optind < argc)
         o->arg = argv[optind++];
     if (optind < argc)

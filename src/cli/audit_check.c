@@ -32,7 +32,7 @@ static void show_event(const struct audit_opts *o, uint64_t index, struct gvm_st
     if (o->json)
         printf("{\"index\":%" PRIu64 ",\"event\":%.*s,\"hidden\":%.*s}\n", index, (int)event.n,
                event.p, (int)hidden.n, hidden.p);
-    else if (a && gvm_json_parse(a, event, &v, NULL) == 0)
+    else if (a && gvm_json_parse(a, event, &v, NULL) == 0 && gvm_json_get(v, "kind"))
         cli_print_event(stdout, index, v, false);
     if (!o->json)
         print_hidden(hidden);
@@ -128,8 +128,8 @@ static int show_private(const struct audit_opts *o, const struct result *res, st
 }
 
 /* 0, 1 refused, negative could not read; *err says why. */
-static int check_one(const struct audit_opts *o, struct gvm_str proof, const struct gvm_vkey *key,
-                     struct result *res, struct gvm_err *err)
+static int check_one(const struct audit_opts *o, struct gvm_str proof,
+                     const struct gvm_keychain *keys, struct result *res, struct gvm_err *err)
 {
     struct gvm_buf entry;
     char path[GVM_PATH_MAX];
@@ -140,7 +140,7 @@ static int check_one(const struct audit_opts *o, struct gvm_str proof, const str
     if (!r) {
         struct gvm_str s = gvm_buf_str(&entry);
         s.n -= s.n && s.p[s.n - 1] == '\n'; /* an entry never ends in one; an editor's file does */
-        r = gvm_proof_check(proof, s, key, &res->index, &res->head, err) < 0;
+        r = gvm_proof_check(proof, s, keys, &res->index, &res->head, err) < 0;
         if (!r)
             r = show_private(o, res, s, err);
     }
@@ -162,7 +162,7 @@ static bool next_line(FILE *f, char *buf, struct gvm_str *ret)
     return n || c == '\n';
 }
 
-static int check_bundle(const struct audit_opts *o, FILE *f, const struct gvm_vkey *key,
+static int check_bundle(const struct audit_opts *o, FILE *f, const struct gvm_keychain *keys,
                         struct result *res, struct gvm_err *err)
 {
     struct gvm_bundle *b = NULL;
@@ -170,7 +170,7 @@ static int check_bundle(const struct audit_opts *o, FILE *f, const struct gvm_vk
     struct gvm_str line;
     GVM_AUTOFREE char *buf = malloc(GVM_MAX_BUNDLE_LINE + 1);
     res->bundle = true;
-    int r = buf ? gvm_bundle_new(key, &b, err) : gvm_err_set(err, ENOMEM, "out of memory");
+    int r = buf ? gvm_bundle_new(keys, &b, err) : gvm_err_set(err, ENOMEM, "out of memory");
     if (r < 0)
         return r;
     while (r >= 0 && next_line(f, buf, &line)) {
@@ -186,7 +186,7 @@ static int check_bundle(const struct audit_opts *o, FILE *f, const struct gvm_vk
 }
 
 static int check_extension(const struct audit_opts *o, struct gvm_str proof,
-                           const struct gvm_vkey *key, struct result *res, struct gvm_err *err)
+                           const struct gvm_keychain *keys, struct result *res, struct gvm_err *err)
 {
     struct gvm_buf note;
     if (!o->since)
@@ -195,16 +195,16 @@ static int check_extension(const struct audit_opts *o, struct gvm_str proof,
     res->extension = true;
     int r = audit_read(o->since, GVM_MAX_NOTE, &note, err);
     if (!r) {
-        r = gvm_err_wrap(err, gvm_checkpoint_open(gvm_buf_str(&note), key, &res->old, err), "%s",
-                         o->since) < 0;
+        r = gvm_err_wrap(err, gvm_keychain_open(gvm_buf_str(&note), keys, &res->old, NULL, err),
+                         "%s", o->since) < 0;
         if (!r)
-            r = gvm_extends_check(proof, &res->old, key, &res->head, err) < 0;
+            r = gvm_extends_check(proof, &res->old, keys, &res->head, err) < 0;
     }
     gvm_buf_done(&note);
     return r;
 }
 
-static int check(const struct audit_opts *o, const struct gvm_vkey *key, struct result *res,
+static int check(const struct audit_opts *o, const struct gvm_keychain *keys, struct result *res,
                  struct gvm_err *err)
 {
     char start[16] = "";
@@ -216,16 +216,16 @@ static int check(const struct audit_opts *o, const struct gvm_vkey *key, struct 
     int r;
     if (gvm_bundle_looks((struct gvm_str){start, n})) {
         rewind(f);
-        r = check_bundle(o, f, key, res, err);
+        r = check_bundle(o, f, keys, res, err);
         fclose(f);
         return r;
     }
     fclose(f);
     r = audit_read(o->arg, GVM_MAX_PROOF, &proof, err);
     if (!r && n > 4 && memcmp(start, "old ", 4) == 0)
-        r = check_extension(o, gvm_buf_str(&proof), key, res, err);
+        r = check_extension(o, gvm_buf_str(&proof), keys, res, err);
     else if (!r)
-        r = check_one(o, gvm_buf_str(&proof), key, res, err);
+        r = check_one(o, gvm_buf_str(&proof), keys, res, err);
     gvm_buf_done(&proof);
     return r;
 }
@@ -233,15 +233,17 @@ static int check(const struct audit_opts *o, const struct gvm_vkey *key, struct 
 int audit_verify_proof(const struct audit_opts *o)
 {
     struct gvm_err err = {0};
-    struct gvm_vkey key;
+    struct gvm_keychain keys;
     struct result res = {0};
     if (!o->arg)
         return cli_usage("audit", "verify-proof needs the file of the proof");
     if (!o->key)
         return cli_usage("audit", "verify-proof needs --key: whose signature would it trust?");
-    if (audit_key_load(o, &key, &err) < 0)
+    struct audit_opts stranger = *o; /* what lies on this machine has no say */
+    stranger.dir[0] = '\0';
+    if (audit_keys_load(&stranger, &keys, &err) < 0)
         return cli_fail(GVM_EXIT_USAGE, &err);
-    int r = check(o, &key, &res, &err);
+    int r = check(o, &keys, &res, &err);
     if (r < 0)
         return cli_fail(r == -EINVAL ? GVM_EXIT_USAGE : GVM_EXIT_ERROR, &err);
     say(o, &res, r == 0, &err);

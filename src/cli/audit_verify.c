@@ -8,13 +8,13 @@
 
 enum { MAX_VERIFIED = 8192, MAX_THREADS = 16 };
 
-static int load_since(const char *path, const struct gvm_vkey *key, struct gvm_checkpoint *ret,
+static int load_since(const char *path, const struct gvm_keychain *keys, struct gvm_checkpoint *ret,
                       struct gvm_err *err)
 {
     struct gvm_buf note;
     int r = audit_read(path, GVM_MAX_NOTE, &note, err);
     if (!r)
-        r = gvm_err_wrap(err, gvm_checkpoint_open(gvm_buf_str(&note), key, ret, err), "%s", path);
+        r = gvm_err_wrap(err, gvm_keychain_open(gvm_buf_str(&note), keys, ret, NULL, err), "%s", path);
     gvm_buf_done(&note);
     return r;
 }
@@ -127,26 +127,29 @@ static void say_good(const struct audit_opts *o, const struct gvm_verify_report 
 int audit_verify(const struct audit_opts *o)
 {
     struct gvm_err err = {0};
-    struct gvm_vkey key;
+    struct gvm_keychain keys;
     struct gvm_checkpoint since;
     struct gvm_verify_report rep = {0};
-    if (audit_key_load(o, &key, &err) < 0)
+    if (audit_keys_load(o, &keys, &err) < 0)
         return cli_fail(GVM_EXIT_USAGE, &err);
     if (o->since) {
-        int r = load_since(o->since, &key, &since, &err);
+        int r = load_since(o->since, &keys, &since, &err);
         if (r < 0)
             return cli_fail(r == -EKEYREJECTED ? GVM_EXIT_DENIED : GVM_EXIT_USAGE, &err);
     }
+    unsigned by = audit_signer(o, &keys);
     struct gvm_verified from;
     bool resumed = false;
     if (o->resume && load_resume(o->resume, &from, &resumed, &err) < 0)
         return cli_fail(GVM_EXIT_USAGE, &err);
-    struct gvm_verify_opts opts = {.key = &key,
+    struct gvm_verify_opts opts = {.key = &keys.key[by],
                                    .since = o->since ? &since : NULL,
                                    .from = resumed ? &from : NULL,
                                    .threads = MAX_THREADS};
-    if (gvm_ledger_verify(o->dir, &opts, &rep, &err) < 0)
+    if ((o->tiles ? gvm_tiles_verify : gvm_ledger_verify)(o->dir, &opts, &rep, &err) < 0)
         return cli_fail(GVM_EXIT_USAGE, &err);
+    if (rep.ok && !o->tiles && audit_check_changes(o, &keys, by, &rep, &err) < 0)
+        return cli_fail(GVM_EXIT_ERROR, &err);
     if (o->resume && rep.ok && rep.head.size && keep_resume(o->resume, &rep.verified, &err) < 0)
         return cli_fail(GVM_EXIT_ERROR, &err);
     if (o->json)

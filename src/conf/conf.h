@@ -77,6 +77,17 @@ struct gvm_conf_timeouts { /* milliseconds */
     uint32_t head, connect, tls, first_byte, idle, approval;
 };
 
+#define GVM_MAX_EXPORTS 8u
+/* Where heads of the record are kept besides here. Not part of the policy text. */
+struct gvm_conf_anchor {
+    struct gvm_str export[GVM_MAX_EXPORTS]; /* file:/PATH, command:/PROGRAM WORDS, http[s]://... */
+    uint32_t nexport;
+    uint32_t export_ms;    /* default 10 minutes */
+    struct gvm_str ts_url; /* RFC 3161 authority, "" = none */
+    struct gvm_str ts_ca;  /* PEM of its certificates, "" = not checked */
+    uint32_t ts_ms;        /* default 24 hours */
+};
+
 struct gvm_conf {
     struct gvm_str path;            /* where it came from, "" for the built-in default */
     char hash[65];                  /* SHA-256 of the policy text, hex */
@@ -93,6 +104,7 @@ struct gvm_conf {
     struct gvm_str proxy_host;      /* [upstream] proxy: canonical name or address */
     uint16_t proxy_port;            /* 0 = none */
     struct gvm_conf_timeouts timeouts;
+    struct gvm_conf_anchor anchor;
     struct gvm_str *hide, *reveal;  /* [filesystem] extra places, relative to home or workspace */
     uint32_t nhide, nreveal;
     /* [filesystem] which changes land by themselves, wait, or stay behind; and how long what they

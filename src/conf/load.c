@@ -41,6 +41,8 @@ int conf_new(size_t max, struct gvm_conf **ret, struct gvm_err *err)
     c->dflt = (struct gvm_conf_decision){.type = GVM_DELAY, .delay_ms = 300};
     c->timeouts = default_timeouts;
     c->undo_keep_ms = UINT64_C(90) * 86400000;
+    c->anchor = (struct gvm_conf_anchor){.export_ms = 600000, .ts_ms = 86400000};
+    c->anchor.ts_url = c->anchor.ts_ca = GVM_STR("");
     *ret = c;
     return 0;
 }

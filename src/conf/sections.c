@@ -95,6 +95,9 @@ static int set_verify_every(struct conf_ctx *x, const struct conf_node *v, void 
 
 static const struct conf_field audit_fields[] = {
     {"mode", CONF_STRING, set_audit_mode, false},
+    {"export", CONF_STRING | CONF_ARRAY, conf_set_export, false},
+    {"export_every", CONF_STRING, conf_set_export_every, false},
+    {"timestamp", CONF_TABLE, conf_read_timestamp, false},
     {"segment_size", CONF_STRING, set_segment_size, false},
     {"keep_size", CONF_STRING, set_keep_size, false},
     {"keep_age", CONF_STRING, set_keep_age, false},
@@ -128,13 +131,12 @@ static int check_pem(struct conf_ctx *x, const struct conf_node *v, struct gvm_s
                        n ? "has a broken certificate" : "has no certificate");
 }
 
-static int set_ca_file(struct conf_ctx *x, const struct conf_node *v, void *obj)
+int conf_read_ca_file(struct conf_ctx *x, const struct conf_node *v, struct gvm_str *ret)
 {
     struct gvm_str text;
     struct gvm_err why = {0};
     char path[GVM_PATH_MAX];
     struct gvm_buf pem;
-    (void)obj;
     int r = conf_text(x, v, "ca_file", GVM_PATH_MAX - 1, &text);
     if (r >= 0)
         r = conf_resolve(x, v, text, path);
@@ -147,12 +149,18 @@ static int set_ca_file(struct conf_ctx *x, const struct conf_node *v, void *obj)
     else
         r = check_pem(x, v, gvm_buf_str(&pem), path);
     if (r >= 0) {
-        x->c->ca_pem = conf_dup(x, gvm_buf_str(&pem));
-        if (!x->c->ca_pem.p)
+        *ret = conf_dup(x, gvm_buf_str(&pem));
+        if (!ret->p)
             r = gvm_err_set(x->err, ENOMEM, "%s: out of memory", x->label);
     }
     gvm_buf_done(&pem);
     return r;
+}
+
+static int set_ca_file(struct conf_ctx *x, const struct conf_node *v, void *obj)
+{
+    (void)obj;
+    return conf_read_ca_file(x, v, &x->c->ca_pem);
 }
 
 /* "1.2.3.4", "1.2.3.4:8443", "::1", "[::1]:8443" */

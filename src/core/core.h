@@ -17,6 +17,7 @@
 #include "core/time.h"
 #include "core/json.h"
 #include "core/fs.h"
+#include "core/vault.h"
 #include "core/log.h"
 
 #endif

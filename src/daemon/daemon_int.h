@@ -39,6 +39,7 @@ struct daemon_policy {
     uint32_t rules;
     struct gvm_conf_log log; /* of the default configuration: how the log is kept */
     int policy_fd, cred_fd;
+    uint32_t publish_ms; /* how often heads go out; 0: never */
     int64_t used_ns; /* last handed out */
 };
 
@@ -82,6 +83,8 @@ struct daemon {
     struct daemon_verify verify;
     int64_t started_ns;
     bool serving, stopping;
+    pid_t publisher; /* 0: none runs */
+    int64_t publisher_since, publish_at;
     int exit_code;
 };
 
@@ -142,6 +145,21 @@ void daemon_job_child_lost(struct daemon *d, enum gvm_role role);
 /* Milliseconds until the running job's time is over; ends it when it is. */
 int daemon_job_due(struct daemon *d);
 void daemon_jobs_done(struct daemon *d);
+
+/* ---- rotate.c: changes of the log's key ---- */
+/* Puts a prepared change into effect; to be called before the keys are opened. */
+int daemon_rotate(struct daemon *d, int keysfd, struct gvm_err *err) GVM_MUST_CHECK;
+/* The log's first key must lead to the present one (verifier key texts). */
+int daemon_check_key(const struct daemon *d, const char *first, const char *now,
+                     struct gvm_err *err) GVM_MUST_CHECK;
+/* Adds "voucher" for the ledger process, when its head is not signed by the present key yet. */
+void daemon_put_voucher(const struct daemon *d, struct gvm_jw *w);
+
+/* ---- publish.c ---- */
+/* Starts `gvm audit publish` when it is time; milliseconds until the next look, -1 = never. */
+int daemon_publish_due(struct daemon *d);
+/* Once more, with the last head. */
+void daemon_publish_last(struct daemon *d);
 
 /* ---- verify.c ---- */
 void daemon_verify_init(struct daemon *d);

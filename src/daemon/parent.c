@@ -279,6 +279,7 @@ static void loop(struct daemon *d)
     while (!d->stopping) {
         struct pollfd p[2 + DAEMON_CHILDREN] = {{.fd = d->signal_fd, .events = POLLIN}};
         int wait = sooner(daemon_children_due(d), daemon_job_due(d));
+        wait = sooner(wait, daemon_publish_due(d));
         wait = sooner(wait, daemon_names_due(d));
         wait = sooner(wait, daemon_verify_due(d));
         p[1 + DAEMON_CHILDREN] = (struct pollfd){.fd = d->verify.fd, .events = POLLIN};
@@ -347,6 +348,7 @@ int daemon_parent(int ready_fd)
         loop(d);
     daemon_verify_stop(d);
     daemon_children_stop(d);
+    daemon_publish_last(d);
     daemon_jobs_done(d);
     for (unsigned i = 0; i < DAEMON_POLICIES; i++)
         daemon_policy_done(&d->policies[i]);

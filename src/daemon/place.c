@@ -10,6 +10,7 @@
 
 #include "daemon/daemon_int.h"
 #include "keys/keys.h"
+#include "ledger/ledger.h"
 
 /* A directory of ours that nobody else may enter. */
 static int open_private(const char *path, int *ret_fd, struct gvm_err *err)
@@ -87,8 +88,8 @@ static int read_origin(struct daemon *d, int state_fd, struct gvm_err *err)
     return gvm_write_file_at(state_fd, "origin", line, (size_t)n, 0600, err);
 }
 
-/* What others need to verify the log lies beside it. A different key there means that the signing
- * seed was replaced: going on would sign one log with two keys. */
+/* What others need to verify the log lies beside it: its first key. Another key there, with no way from it
+ * to ours, means that the signing seed was replaced: going on would sign one log with two keys. */
 static int publish_verifier(struct daemon *d, struct gvm_err *err)
 {
     uint8_t seed[32];
@@ -100,21 +101,35 @@ static int publish_verifier(struct daemon *d, struct gvm_err *err)
                 : gvm_err_set(err, EIO, "cannot read %s/keys/log.seed", d->state);
     explicit_bzero(seed, sizeof seed);
     GVM_AUTOCLOSE int fd = openat(d->ledger_fd, "verifier-key", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    if (r == 0)
+    if (r == 0 && fd >= 0) {
+        int got = gvm_read_fd(fd, &there);
+        r = got < 0 ? gvm_err_sys(err, -got, "cannot read %s/ledger/verifier-key", d->state)
+                    : daemon_check_key(d, gvm_buf_cstr(&there), gvm_buf_cstr(&text), err);
+    } else if (r == 0) {
         r = gvm_buf_addc(&text, '\n');
-    if (r == 0 && fd < 0)
-        r = gvm_write_file_at(d->ledger_fd, "verifier-key", gvm_buf_data(&text), text.len, 0600,
-                              err);
-    else if (r == 0 &&
-             (gvm_read_fd(fd, &there) < 0 || !gvm_str_eq(gvm_buf_str(&there), gvm_buf_str(&text))))
-        r = gvm_err_set(
-            err, EKEYREJECTED,
-            "%s/ledger was signed with another key than keys/log.seed; restore that file, or "
-            "move the ledger aside to begin a new one",
-            d->state);
+        if (r == 0)
+            r = gvm_write_file_at(d->ledger_fd, "verifier-key", gvm_buf_data(&text), text.len, 0600, err);
+    }
     gvm_buf_done(&text);
     gvm_buf_done(&there);
     return r;
+}
+
+/* A seed under a passphrase is opened once; the keys process gets it in a file that is only memory. */
+static int unlock_seed(struct daemon *d, int keysfd, struct gvm_err *err)
+{
+    uint8_t seed[GVM_SEED];
+    bool protected = false;
+    int r = gvm_seed_read(keysfd, "log.seed", seed, &protected, err);
+    int fd = !r && protected ? gvm_memfd("log-seed", seed, sizeof seed) : -1;
+    explicit_bzero(seed, sizeof seed);
+    if (r < 0 || !protected)
+        return r;
+    if (fd < 0)
+        return gvm_err_sys(err, -fd, "cannot make a memory file");
+    gvm_close(&d->keys_fds[0]);
+    d->keys_fds[0] = fd;
+    return 0;
 }
 
 static int open_state(struct daemon *d, struct gvm_err *err)
@@ -132,7 +147,11 @@ static int open_state(struct daemon *d, struct gvm_err *err)
     if (r == 0)
         r = read_origin(d, state, err);
     if (r == 0)
+        r = daemon_rotate(d, keys, err);
+    if (r == 0)
         r = gvm_keys_open_files(keys, d->keys_fds, err);
+    if (r == 0)
+        r = unlock_seed(d, keys, err);
     if (r == 0)
         r = publish_verifier(d, err);
     return r;

@@ -45,6 +45,12 @@ static int check(const struct gvm_conf *conf, struct gvm_err *err)
     return r;
 }
 
+static uint32_t publish_ms(const struct gvm_conf_anchor *a)
+{
+    uint32_t ms = a->nexport ? a->export_ms : 0;
+    return a->ts_url.n && (!ms || a->ts_ms < ms) ? a->ts_ms : ms;
+}
+
 int daemon_policy_read(const struct daemon *d, const char *path, struct daemon_policy *ret,
                        struct gvm_err *err)
 {
@@ -63,6 +69,7 @@ int daemon_policy_read(const struct daemon *d, const char *path, struct daemon_p
     if (r == 0) {
         memcpy(p.hash, conf->hash, sizeof p.hash);
         p.rules = conf->nrules;
+        p.publish_ms = publish_ms(&conf->anchor);
         p.log = conf->log;
         *ret = p;
     } else {
@@ -93,6 +100,7 @@ bool daemon_same_bytes(int a, int b)
 bool daemon_policy_same(const struct daemon_policy *a, const struct daemon_policy *b)
 {
     return a->id && b->path && strcmp(a->path, b->path) == 0 && a->builtin == b->builtin &&
+           a->publish_ms == b->publish_ms &&
            daemon_same_bytes(a->policy_fd, b->policy_fd) &&
            daemon_same_bytes(a->cred_fd, b->cred_fd);
 }

@@ -79,7 +79,7 @@ int daemon_send_start(struct daemon *d, struct daemon_child *c, struct gvm_err *
         return start_proxy(c, err);
     struct gvm_buf out;
     struct gvm_jw w;
-    gvm_buf_init(&out, 4096);
+    gvm_buf_init(&out, 16384);
     gvm_jw_init(&w, &out);
     gvm_jw_object(&w);
     const int *fds = NULL;
@@ -90,6 +90,8 @@ int daemon_send_start(struct daemon *d, struct daemon_child *c, struct gvm_err *
         nfds = 1;
     } else {
         gvm_jw_kstrz(&w, "origin", d->origin);
+        if (c->role == GVM_ROLE_LEDGER)
+            daemon_put_voucher(d, &w);
         bool keys = c->role == GVM_ROLE_KEYS;
         fds = keys ? d->keys_fds : &d->ledger_fd;
         nfds = keys ? 3 : 1;

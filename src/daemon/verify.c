@@ -63,16 +63,39 @@ static int confine_reader(int dirfd, struct gvm_err *err)
     return gvm_confine(&spec, err);
 }
 
-static int read_key(const char *dir, struct gvm_vkey *ret, struct gvm_err *err)
+static int read_file(const char *dir, const char *name, struct gvm_buf *out, struct gvm_err *err)
 {
     char path[GVM_PATH_MAX + 32];
-    struct gvm_buf text;
-    gvm_buf_init(&text, 4096);
-    (void)snprintf(path, sizeof path, "%s/verifier-key", dir);
-    int r = gvm_read_file(path, &text, err);
+    gvm_buf_init(out, GVM_MAX_VOUCHERS);
+    (void)snprintf(path, sizeof path, "%s/%s", dir, name);
+    return gvm_read_file(path, out, err);
+}
+
+/* The key that signed the head: the first one, or one that it led to. */
+static int read_key(const char *dir, struct gvm_vkey *ret, struct gvm_err *err)
+{
+    struct gvm_buf first, chain, note;
+    struct gvm_keychain keys;
+    struct gvm_vkey key;
+    struct gvm_checkpoint cp;
+    struct gvm_err absent = {0};
+    unsigned by = 0;
+    int r = read_file(dir, "verifier-key", &first, err);
     if (r == 0)
-        r = gvm_vkey_parse(gvm_buf_str(&text), ret, err);
-    gvm_buf_done(&text);
+        r = gvm_vkey_parse(gvm_buf_str(&first), &key, err);
+    bool none = read_file(dir, "key-chain", &chain, &absent) < 0 && absent.code == ENOENT;
+    if (r == 0 && !none && absent.code)
+        r = gvm_err_set(err, absent.code, "%s", absent.text);
+    if (r == 0)
+        r = gvm_keychain_follow(&key, gvm_buf_str(&chain), &keys, err);
+    bool signed_by = r == 0 && read_file(dir, "checkpoint", &note, NULL) == 0 &&
+                     gvm_keychain_open(gvm_buf_str(&note), &keys, &cp, &by, NULL) == 0;
+    if (r == 0) {
+        *ret = keys.key[signed_by ? by : keys.n - 1];
+        gvm_buf_done(&note);
+    }
+    gvm_buf_done(&first);
+    gvm_buf_done(&chain);
     return r;
 }
 

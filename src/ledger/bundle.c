@@ -3,7 +3,8 @@
  *
  * JSON, one object a line:
  *
- *   {"bundle":"gvm-evidence@v1","checkpoint":"<signed note>"}
+ *   {"bundle":"gvm-evidence@v1","checkpoint":"<signed note>","keys":"<vouchers>"}   keys: may be
+ * absent
  *   {"index":7,"entry":"<its bytes>","path":["<base64>",...],"private":[...]}      one for each,
  * ascending
  *   {"end":3}                                                                      how many there
@@ -92,14 +93,29 @@ static int look_at(void *arg, uint64_t index, struct gvm_str line, struct gvm_er
     return r <= 0 ? r : put_row(m, index, line, err);
 }
 
+/* How the log's first key leads to the present one. */
+static int put_vouchers(struct maker *m, struct gvm_jw *w, struct gvm_err *err)
+{
+    struct gvm_buf text;
+    gvm_buf_init(&text, GVM_MAX_VOUCHERS);
+    int r = vfiles_read(m->p->dirfd, "key-chain", &text);
+    if (!r)
+        gvm_jw_kstr(w, "keys", gvm_buf_str(&text));
+    gvm_buf_done(&text);
+    return r < 0 && r != -ENOENT ? gvm_err_sys(err, -r, "cannot read key-chain") : 0;
+}
+
 static int make(struct maker *m, struct gvm_err *err)
 {
     struct gvm_jw w;
     begin(m, &w);
     gvm_jw_kstrz(&w, "bundle", magic);
     gvm_jw_kstr(&w, "checkpoint", gvm_buf_str(&m->p->note));
+    int r = put_vouchers(m, &w, err);
+    if (r < 0)
+        return r;
     gvm_jw_object_end(&w);
-    int r = give(m, err);
+    r = give(m, err);
     if (!r)
         r = prover_walk(m->p->dir, m->o->from, m->p->head.size, look_at, m, err);
     if (r < 0)
@@ -131,7 +147,7 @@ int gvm_bundle_make(const char *dir, const struct gvm_bundle_opts *opts, uint64_
 /* ---- checking ---- */
 
 struct gvm_bundle {
-    const struct gvm_vkey *key;
+    const struct gvm_keychain *keys;
     struct gvm_checkpoint head;
     bool begun, ended;
     uint64_t rows, next; /* least index the next row may have */
@@ -139,12 +155,12 @@ struct gvm_bundle {
     struct gvm_buf event, hidden;
 };
 
-int gvm_bundle_new(const struct gvm_vkey *key, struct gvm_bundle **ret, struct gvm_err *err)
+int gvm_bundle_new(const struct gvm_keychain *keys, struct gvm_bundle **ret, struct gvm_err *err)
 {
     struct gvm_bundle *b = gvm_calloc(1, sizeof *b);
     if (!b)
         return gvm_err_set(err, ENOMEM, "out of memory");
-    b->key = key;
+    b->keys = keys;
     gvm_buf_init(&b->event, 4 * GVM_MAX_ENTRY);
     gvm_buf_init(&b->hidden, GVM_MAX_ENTRY);
     int r = vhasher_init(&b->hasher, err);
@@ -170,13 +186,30 @@ bool gvm_bundle_looks(struct gvm_str text)
     return gvm_str_starts(text, GVM_STR("{\"bundle\":"));
 }
 
+/* The head may be signed by a key that one of ours has come to vouch for. */
+static int open_head(struct gvm_bundle *b, struct gvm_str note, struct gvm_str vouchers,
+                     struct gvm_err *err)
+{
+    int r = gvm_keychain_open(note, b->keys, &b->head, NULL, err);
+    if (r != -EKEYREJECTED || !vouchers.n)
+        return r;
+    struct gvm_keychain *more = gvm_calloc(1, sizeof *more);
+    if (!more)
+        return gvm_err_set(err, ENOMEM, "out of memory");
+    r = gvm_keychain_follow(&b->keys->key[b->keys->n - 1], vouchers, more, err);
+    if (!r)
+        r = gvm_keychain_open(note, more, &b->head, NULL, err);
+    free(more);
+    return r;
+}
+
 static int take_head(struct gvm_bundle *b, const struct gvm_json *v, struct gvm_err *err)
 {
-    const struct gvm_json *note = gvm_json_get(v, "checkpoint");
+    const struct gvm_json *note = gvm_json_get(v, "checkpoint"), *keys = gvm_json_get(v, "keys");
     if (strcmp(gvm_json_text(v, "bundle", ""), magic) != 0 || !note ||
-        note->type != GVM_JSON_STRING)
+        note->type != GVM_JSON_STRING || (keys && keys->type != GVM_JSON_STRING))
         return gvm_err_set(err, EBADMSG, "not a bundle of evidence (%s)", magic);
-    int r = gvm_checkpoint_open(note->text, b->key, &b->head, err);
+    int r = open_head(b, note->text, keys ? keys->text : GVM_STR(""), err);
     if (r < 0)
         return gvm_err_wrap(err, r, "the bundle's checkpoint");
     b->begun = true;

@@ -8,6 +8,31 @@
 
 #include "ledger/verify.h"
 
+/* ---- a log that changes its key (format: keychain.c) ---- */
+
+#define GVM_MAX_KEYS     64u
+#define GVM_MAX_VOUCHERS (64u * 1024u) /* bytes of all of them */
+/* key[0] is the one that is trusted; each vouches for the next; the last signs now. */
+struct gvm_keychain {
+    struct gvm_vkey key[GVM_MAX_KEYS];
+    unsigned n;
+};
+/* Appends the note by which the key of `old_seed` vouches for that of `new_seed` (32 bytes each).
+ */
+int gvm_voucher_make(const uint8_t old_seed[32], const uint8_t new_seed[32], const char *origin,
+                     struct gvm_buf *out, struct gvm_err *err) GVM_MUST_CHECK;
+/* The key that `key` vouches for. -EKEYREJECTED: not signed by it; -EBADMSG. */
+int gvm_voucher_open(struct gvm_str note, const struct gvm_vkey *key, struct gvm_vkey *ret,
+                     struct gvm_err *err) GVM_MUST_CHECK;
+/* From a key that is trusted through vouchers that stand one behind the other. Those from before it
+ * are passed over. -EBADMSG, -EKEYREJECTED: they do not hold, and *ret is of no use. */
+int gvm_keychain_follow(const struct gvm_vkey *first, struct gvm_str vouchers,
+                        struct gvm_keychain *ret, struct gvm_err *err) GVM_MUST_CHECK;
+/* gvm_checkpoint_open() with any of the keys; *ret_by (may be NULL) is which. */
+int gvm_keychain_open(struct gvm_str note, const struct gvm_keychain *keys,
+                      struct gvm_checkpoint *ret, unsigned *ret_by,
+                      struct gvm_err *err) GVM_MUST_CHECK;
+
 /* ---- one entry ---- */
 
 /* Makes the proof text (C2SP tlog-proof@v1) of entry `index` against the checkpoint in `dir`, and
@@ -15,9 +40,10 @@
  * receiver to check). -ERANGE: not signed yet; -EBADMSG: the log does not fit its checkpoint. */
 int gvm_proof_make(const char *dir, uint64_t index, struct gvm_buf *out, struct gvm_buf *ret_line,
                    struct gvm_err *err) GVM_MUST_CHECK;
-/* Checks a proof offline: signature by `key`, and that `entry` stands at the index the proof names.
+/* Checks a proof offline: signature by one of `keys`, and that `entry` stands at the index the
+ * proof names.
  */
-int gvm_proof_check(struct gvm_str proof, struct gvm_str entry, const struct gvm_vkey *key,
+int gvm_proof_check(struct gvm_str proof, struct gvm_str entry, const struct gvm_keychain *keys,
                     uint64_t *ret_index, struct gvm_checkpoint *ret_head,
                     struct gvm_err *err) GVM_MUST_CHECK;
 /* Appends the entry in a line of the log: the line, or what stands before its private members. */
@@ -66,8 +92,9 @@ struct gvm_bundle_row {
     struct gvm_str event;  /* JSON: the entry and its private members that are shown */
     struct gvm_str hidden; /* JSON: array of the names of those that are not */
 };
-/* Checks a bundle line by line; `key` must stay valid. */
-int gvm_bundle_new(const struct gvm_vkey *key, struct gvm_bundle **ret,
+/* Checks a bundle line by line; `keys` must stay valid. Changes of key that the bundle itself holds
+ * are followed from the last of them. */
+int gvm_bundle_new(const struct gvm_keychain *keys, struct gvm_bundle **ret,
                    struct gvm_err *err) GVM_MUST_CHECK;
 void gvm_bundle_free(struct gvm_bundle *b);
 /* True for a text that begins like a bundle. */
@@ -86,7 +113,38 @@ int gvm_bundle_end(const struct gvm_bundle *b, struct gvm_checkpoint *ret_head, 
 int gvm_extends_make(const char *dir, const struct gvm_checkpoint *old, struct gvm_buf *out,
                      struct gvm_err *err) GVM_MUST_CHECK;
 int gvm_extends_check(struct gvm_str proof, const struct gvm_checkpoint *old,
-                      const struct gvm_vkey *key, struct gvm_checkpoint *ret_head,
+                      const struct gvm_keychain *keys, struct gvm_checkpoint *ret_head,
                       struct gvm_err *err) GVM_MUST_CHECK;
+
+/* ---- the log as static files (C2SP tlog-tiles) ---- */
+
+struct gvm_export_report {
+    struct gvm_checkpoint head;
+    uint64_t entries, bundles; /* written this time */
+    uint64_t tiles;            /* there now */
+};
+/* Writes checkpoint, tiles and entry bundles of the ledger in `dir` below `out`, without private
+ * members. What an earlier export left there is kept; -EBADMSG when it is not of this log, or this
+ * log is not what was signed. */
+int gvm_export_tiles(const char *dir, const char *out, struct gvm_export_report *ret,
+                     struct gvm_err *err) GVM_MUST_CHECK;
+/* Verifies such a directory, of whatever log: every bundle and every tile of the signed size. As
+ * gvm_ledger_verify(); `segments` counts bundles. */
+int gvm_tiles_verify(const char *dir, const struct gvm_verify_opts *opts,
+                     struct gvm_verify_report *ret, struct gvm_err *err) GVM_MUST_CHECK;
+
+/* ---- timestamps (RFC 3161) ---- */
+
+#define GVM_MAX_TIMESTAMP (1u << 20) /* request or response, bytes */
+/* Appends a request (DER) for a timestamp over `data`, with a nonce. */
+int gvm_timestamp_request(struct gvm_str data, struct gvm_buf *out,
+                          struct gvm_err *err) GVM_MUST_CHECK;
+/* Checks a response (DER) for `data`. With `request` ("" when it is not at hand) also that it
+ * answers this very one. With the PEM of authorities' certificates also the signature and its
+ * chain; without ("") only that it is for this data. *ret_seconds: the time it states, since 1970.
+ * -EBADMSG. */
+int gvm_timestamp_check(struct gvm_str response, struct gvm_str request, struct gvm_str data,
+                        struct gvm_str ca_pem, int64_t *ret_seconds,
+                        struct gvm_err *err) GVM_MUST_CHECK;
 
 #endif

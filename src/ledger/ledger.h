@@ -67,5 +67,6 @@ int gvm_ledger_size(const char *dir, uint64_t *ret, struct gvm_err *err) GVM_MUS
 /* Keys, checkpoints, verification and proofs. */
 #include "ledger/verify.h"
 #include "ledger/evidence.h"
+#include "ledger/seed.h"
 
 #endif

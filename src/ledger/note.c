@@ -6,14 +6,20 @@
  *
  * A verifier key is name+hex8(key id)+base64(0x01 || Ed25519 public key); its id is the first four
  * bytes of SHA-256(name || 0x0A || 0x01 || public key).
+ *
+ * A witness has 0x04 in place of 0x01 (C2SP tlog-cosignature). Its line holds key id, a time (8
+ * bytes, seconds since 1970, big-endian) and a signature over "cosignature/v1\ntime <decimal>\n"
+ * and the note's text.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <openssl/evp.h>
 #include "ledger/verify.h"
 
-enum { MAX_SIGNATURES = 16, ALG_ED25519 = 1, SIG_BYTES = 4 + 64, MAX_SIG_BLOB = 8192 };
+enum { MAX_SIGNATURES = 16, ALG_ED25519 = 1, ALG_COSIGNATURE = 4, MAX_SIG_BLOB = 8192 };
+enum { SIG_BYTES = 4 + 64, COSIG_BYTES = 4 + 8 + 64 };
 
 /* ---- names and keys ---- */
 
@@ -39,13 +45,13 @@ bool gvm_vkey_name_ok(struct gvm_str name)
     return true;
 }
 
-static int key_id(const char *name, const uint8_t key[32], uint8_t ret[4])
+static int key_id(const char *name, uint8_t alg, const uint8_t key[32], uint8_t ret[4])
 {
     uint8_t buf[GVM_MAX_ORIGIN + 2 + 32], md[32];
     size_t n = strlen(name);
     memcpy(buf, name, n);
     buf[n++] = '\n';
-    buf[n++] = ALG_ED25519;
+    buf[n++] = alg;
     memcpy(buf + n, key, 32);
     if (EVP_Digest(buf, n + 32, md, NULL, EVP_sha256(), NULL) != 1)
         return -ENOMEM;
@@ -53,9 +59,9 @@ static int key_id(const char *name, const uint8_t key[32], uint8_t ret[4])
     return 0;
 }
 
-int gvm_vkey_parse(struct gvm_str text, struct gvm_vkey *ret, struct gvm_err *err)
+static int parse_key(struct gvm_str text, uint8_t alg, struct gvm_vkey *ret, struct gvm_err *err)
 {
-    struct gvm_vkey k = {0};
+    struct gvm_vkey k = {.witness = alg == ALG_COSIGNATURE};
     struct gvm_str name, hex;
     uint8_t raw[33], id[4];
     size_t n;
@@ -65,16 +71,28 @@ int gvm_vkey_parse(struct gvm_str text, struct gvm_vkey *ret, struct gvm_err *er
         !gvm_vkey_name_ok(name) || gvm_str_copy(k.name, sizeof k.name, name) < 0 || hex.n != 8 ||
         gvm_unhex(k.id, 4, hex) < 0 || gvm_unb64(raw, sizeof raw, text, &n) < 0)
         return gvm_err_set(err, EINVAL, "not a verifier key (name+hex+base64)");
-    if (n != sizeof raw || raw[0] != ALG_ED25519)
-        return gvm_err_set(err, EINVAL, "not an Ed25519 verifier key");
+    if (n != sizeof raw || raw[0] != alg)
+        return gvm_err_set(err, EINVAL,
+                           k.witness ? "not a witness's key (Ed25519 cosignatures, type 0x04)"
+                                     : "not an Ed25519 verifier key");
     memcpy(k.key, raw + 1, 32);
-    int r = key_id(k.name, k.key, id);
+    int r = key_id(k.name, alg, k.key, id);
     if (r < 0)
         return gvm_err_set(err, -r, "out of memory");
     if (memcmp(id, k.id, 4) != 0)
         return gvm_err_set(err, EINVAL, "the id in this verifier key does not belong to it");
     *ret = k;
     return 0;
+}
+
+int gvm_vkey_parse(struct gvm_str text, struct gvm_vkey *ret, struct gvm_err *err)
+{
+    return parse_key(text, ALG_ED25519, ret, err);
+}
+
+int gvm_witness_parse(struct gvm_str text, struct gvm_vkey *ret, struct gvm_err *err)
+{
+    return parse_key(text, ALG_COSIGNATURE, ret, err);
 }
 
 int gvm_vkey_from_seed(const uint8_t seed[32], const char *name, struct gvm_vkey *ret,
@@ -88,7 +106,7 @@ int gvm_vkey_from_seed(const uint8_t seed[32], const char *name, struct gvm_vkey
     EVP_PKEY *pkey = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, seed, 32);
     bool ok = pkey && EVP_PKEY_get_raw_public_key(pkey, k.key, &n) == 1 && n == 32;
     EVP_PKEY_free(pkey);
-    if (!ok || key_id(k.name, k.key, k.id) < 0)
+    if (!ok || key_id(k.name, ALG_ED25519, k.key, k.id) < 0)
         return gvm_err_set(err, ENOMEM, "cannot derive the public key");
     *ret = k;
     return 0;
@@ -96,7 +114,7 @@ int gvm_vkey_from_seed(const uint8_t seed[32], const char *name, struct gvm_vkey
 
 int gvm_vkey_text(const struct gvm_vkey *key, struct gvm_buf *out)
 {
-    uint8_t raw[33] = {ALG_ED25519};
+    uint8_t raw[33] = {key->witness ? ALG_COSIGNATURE : ALG_ED25519};
     char hex[9], b64[GVM_B64_LEN(sizeof raw) + 1];
     memcpy(raw + 1, key->key, 32);
     gvm_hex(hex, key->id, 4);
@@ -175,6 +193,74 @@ static int walk_signatures(struct gvm_str text, struct gvm_str sigs, const struc
     if (!count)
         return gvm_err_set(err, EKEYREJECTED, "the note is not signed");
     *ret_known = known;
+    return 0;
+}
+
+int gvm_note_open(struct gvm_str note, const struct gvm_vkey *key, struct gvm_str *ret_text,
+                  struct gvm_err *err)
+{
+    struct gvm_str text, sigs;
+    bool known = false;
+    if (!split_note(note, &text, &sigs))
+        return gvm_err_set(err, EBADMSG, "not a signed note");
+    int r = walk_signatures(text, sigs, key, &known, err);
+    if (r < 0)
+        return r;
+    if (!known)
+        return gvm_err_set(err, EKEYREJECTED, "the note carries no signature of %s with this key",
+                           key->name);
+    *ret_text = text;
+    return 0;
+}
+
+/* Holds one line against one witness: 1 it is theirs and good, 0 not theirs, negative: theirs and
+ * wrong. */
+static int check_cosignature(struct gvm_str text, const struct signature *s,
+                             const struct gvm_vkey *key, uint64_t *ret_time)
+{
+    struct gvm_buf b;
+    uint64_t time = 0;
+    if (!gvm_str_eqz(s->name, key->name) || memcmp(s->blob, key->id, 4) != 0)
+        return 0;
+    if (s->n != COSIG_BYTES)
+        return -EKEYREJECTED;
+    for (unsigned i = 0; i < 8; i++)
+        time = time << 8 | s->blob[4 + i];
+    gvm_buf_init(&b, GVM_MAX_NOTE + 64);
+    int r = gvm_buf_addf(&b, "cosignature/v1\ntime %" PRIu64 "\n", time);
+    if (!r)
+        r = gvm_buf_adds(&b, text);
+    if (!r && !good_signature(key, gvm_buf_str(&b), s->blob + 12))
+        r = -EKEYREJECTED;
+    gvm_buf_done(&b);
+    *ret_time = time;
+    return r < 0 ? r : 1;
+}
+
+int gvm_checkpoint_witnessed(struct gvm_str note, const struct gvm_vkey *witnesses, size_t n,
+                             uint64_t *ret_times, struct gvm_err *err)
+{
+    struct gvm_str text, sigs, line;
+    unsigned count = 0;
+    if (!split_note(note, &text, &sigs))
+        return gvm_err_set(err, EBADMSG, "not a signed note");
+    for (size_t i = 0; i < n; i++)
+        ret_times[i] = 0;
+    while (sigs.n) {
+        struct signature s;
+        if (!gvm_str_cut(&sigs, '\n', &line) || ++count > MAX_SIGNATURES ||
+            !parse_signature(line, &s))
+            return gvm_err_set(err, EBADMSG, "a signature line is malformed");
+        for (size_t i = 0; i < n; i++) {
+            uint64_t time = 0;
+            int r = check_cosignature(text, &s, &witnesses[i], &time);
+            if (r < 0)
+                return gvm_err_set(err, EKEYREJECTED, "the cosignature of %s is wrong",
+                                   witnesses[i].name);
+            if (r && time > ret_times[i])
+                ret_times[i] = time;
+        }
+    }
     return 0;
 }
 

@@ -587,10 +587,10 @@ static void finish(struct process *p)
 
 /* ---- start ---- */
 
-/* The parent's first message: the log's name and the directory. */
+/* The parent's first message: the log's name, the directory, and perhaps the voucher for a new key. */
 static int take_start(struct gvm_chan *parent, char origin[GVM_MAX_ORIGIN + 1],
-                      struct ledger_writer_opts *opts, int *ret_dirfd, uint64_t *ret_id,
-                      struct gvm_err *err)
+                      struct ledger_writer_opts *opts, struct gvm_buf *voucher, int *ret_dirfd,
+                      uint64_t *ret_id, struct gvm_err *err)
 {
     struct gvm_msg m;
     int r;
@@ -611,6 +611,8 @@ static int take_start(struct gvm_chan *parent, char origin[GVM_MAX_ORIGIN + 1],
         r = gvm_json_parse(a, gvm_msg_str(&m), &v, err);
     if (!r && gvm_str_copy(origin, GVM_MAX_ORIGIN + 1, gvm_str(gvm_json_text(v, "origin", ""))) < 0)
         r = gvm_err_set(err, EINVAL, "ledger: the origin is too long");
+    if (!r && gvm_buf_addz(voucher, gvm_json_text(v, "voucher", "")) < 0)
+        r = gvm_err_set(err, ENOMEM, "ledger: out of memory");
     if (!r) {
         opts->segment_max = (uint64_t)gvm_json_int(v, "segment_bytes", 0);
         opts->keep.bytes = (uint64_t)gvm_json_int(v, "keep_bytes", 0);
@@ -639,23 +641,50 @@ static int confine_self(int dirfd, struct gvm_err *err)
     return gvm_confine(&spec, err);
 }
 
+/* Before anything is signed with a new key, the log says that the old one vouches for it. */
+static int write_voucher(struct ledger_writer *w, struct gvm_buf *voucher, struct gvm_err *err)
+{
+    struct gvm_buf b;
+    struct gvm_jw j;
+    if (!voucher->len)
+        return 0;
+    gvm_buf_init(&b, GVM_MAX_ENTRY);
+    gvm_entry_begin(&j, &b, "ledger.key", NULL, NULL);
+    gvm_jw_kstr(&j, "voucher", gvm_buf_str(voucher));
+    int r = gvm_entry_end(&j);
+    if (!r)
+        r = ledger_writer_add(w, gvm_buf_str(&b));
+    gvm_buf_done(&b);
+    if (r < 0)
+        return gvm_err_sys(err, -r, "ledger: cannot record the change of key");
+    r = ledger_writer_commit(w, err);
+    return r < 0 ? r : ledger_writer_settle(w, err);
+}
+
 static int start(struct process *p, int fd, struct gvm_err *err)
 {
     char origin[GVM_MAX_ORIGIN + 1];
+    struct gvm_buf voucher;
     int dirfd = -1;
     uint64_t id = 0;
     p->asks = gvm_calloc(BATCH_ENTRIES, sizeof *p->asks);
     p->chan[GVM_ROLE_PARENT] = gvm_chan_new(fd, GVM_ROLE_LEDGER, GVM_ROLE_PARENT, QUEUE_BYTES);
     if (!p->asks || !p->chan[GVM_ROLE_PARENT])
         return gvm_err_set(err, ENOMEM, "ledger: out of memory");
+    gvm_buf_init(&voucher, GVM_MAX_ENTRY / 2);
     struct ledger_writer_opts opts = {.origin = origin};
-    int r = take_start(p->chan[GVM_ROLE_PARENT], origin, &opts, &dirfd, &id, err);
+    int r = take_start(p->chan[GVM_ROLE_PARENT], origin, &opts, &voucher, &dirfd, &id, err);
     if (!r)
         r = confine_self(dirfd, err);
     if (!r)
         r = ledger_writer_open(dirfd, &opts, &p->w, err);
+    bool open = !r;
+    if (!r)
+        r = write_voucher(p->w, &voucher, err);
+    gvm_buf_done(&voucher);
     if (r < 0) {
-        gvm_close(&dirfd);
+        if (!open) /* else it is the writer's */
+            gvm_close(&dirfd);
         if (id) /* best effort: the log line says the same */
             gvm_chan_fail(p->chan[GVM_ROLE_PARENT], id, err);
         return r;

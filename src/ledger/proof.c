@@ -51,6 +51,9 @@ static int prove(struct prover *p, uint64_t index, struct gvm_buf *out, struct g
     int r = index < p->head.size ? prover_walk(p->dir, index, index + 1, keep_line, line, err) : 0;
     if (r < 0)
         return r;
+    if (index < p->head.size && !line->len)
+        return gvm_err_set(err, ENOENT, "entry %" PRIu64 " was pruned; only its hash is left",
+                           index);
     if (line->len)
         vhash_leaf(&p->hasher, gvm_buf_data(line), line->len, leaf);
     r = prover_path(p, index, leaf, path, &n, err);
@@ -146,7 +149,7 @@ static bool parse_proof(struct gvm_str text, struct parsed *ret)
     return parse_rest(line, "index ", text, ret);
 }
 
-int gvm_proof_check(struct gvm_str proof, struct gvm_str entry, const struct gvm_vkey *key,
+int gvm_proof_check(struct gvm_str proof, struct gvm_str entry, const struct gvm_keychain *keys,
                     uint64_t *ret_index, struct gvm_checkpoint *ret_head, struct gvm_err *err)
 {
     struct parsed p = {0};
@@ -155,7 +158,7 @@ int gvm_proof_check(struct gvm_str proof, struct gvm_str entry, const struct gvm
     uint8_t leaf[VHASH], root[VHASH];
     if (!parse_proof(proof, &p))
         return gvm_err_set(err, EBADMSG, "not a proof (%s)", magic);
-    int r = gvm_checkpoint_open(p.note, key, &cp, err);
+    int r = gvm_keychain_open(p.note, keys, &cp, NULL, err);
     if (r < 0)
         return gvm_err_wrap(err, r, "the proof's checkpoint");
     if (entry.n > GVM_MAX_ENTRY)
@@ -177,7 +180,7 @@ int gvm_proof_check(struct gvm_str proof, struct gvm_str entry, const struct gvm
 }
 
 int gvm_extends_check(struct gvm_str proof, const struct gvm_checkpoint *old,
-                      const struct gvm_vkey *key, struct gvm_checkpoint *ret_head,
+                      const struct gvm_keychain *keys, struct gvm_checkpoint *ret_head,
                       struct gvm_err *err)
 {
     struct parsed p = {0};
@@ -187,7 +190,7 @@ int gvm_extends_check(struct gvm_str proof, const struct gvm_checkpoint *old,
     if (text.n > GVM_MAX_PROOF || !gvm_str_cut(&text, '\n', &line) ||
         !parse_rest(line, "old ", text, &p))
         return gvm_err_set(err, EBADMSG, "not a proof of an extension (old N, hashes, checkpoint)");
-    int r = gvm_checkpoint_open(p.note, key, &cp, err);
+    int r = gvm_keychain_open(p.note, keys, &cp, NULL, err);
     if (r < 0)
         return gvm_err_wrap(err, r, "the proof's checkpoint");
     if (p.number != old->size)

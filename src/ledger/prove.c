@@ -12,7 +12,7 @@
 #include "ledger/ledger.h"
 #include "ledger/private.h"
 
-enum { LEVELS = 8, MAX_CHECKPOINT = 64 * 1024 };
+enum { LEVELS = PROVE_LEVELS, MAX_CHECKPOINT = 64 * 1024 };
 
 /* ---- hashes of subtrees ---- */
 
@@ -41,8 +41,7 @@ static void fold(struct vhasher *h, uint8_t *hashes, size_t n, uint8_t ret[VHASH
     memcpy(ret, hashes, VHASH);
 }
 
-/* The hash at tile level `level`, position `i`. */
-static int level_hash(struct prover *p, unsigned level, uint64_t i, uint8_t ret[VHASH])
+int prover_hash(struct prover *p, unsigned level, uint64_t i, uint8_t ret[VHASH])
 {
     uint64_t full = level + 1 < LEVELS ? p->head.size >> (8 * (level + 1)) : 0;
     if (i / VTILE < full) {
@@ -67,7 +66,7 @@ static int subtree_hash(struct prover *p, unsigned height, uint64_t i, uint8_t r
     uint8_t row[VTILE / 2][VHASH];
     unsigned level = height / 8, n = 1u << (height % 8);
     for (unsigned k = 0; k < n; k++) {
-        int r = level_hash(p, level, i * n + k, row[k]);
+        int r = prover_hash(p, level, i * n + k, row[k]);
         if (r < 0)
             return r;
     }
@@ -95,6 +94,14 @@ static int range_hash(struct prover *p, uint64_t lo, uint64_t hi, uint8_t ret[VH
     memcpy(ret, part[--n], VHASH);
     while (n--)
         vhash_node(&p->hasher, part[n], ret, ret);
+    return 0;
+}
+
+int prover_root(struct prover *p, uint8_t ret[VHASH])
+{
+    if (p->head.size)
+        return range_hash(p, 0, p->head.size, ret);
+    vhash_bytes(&p->hasher, "", 0, ret);
     return 0;
 }
 

@@ -5,7 +5,8 @@
 #include "ledger/evidence.h"
 #include "ledger/verify_int.h"
 
-#define PROVE_PATH 63u /* hashes of an inclusion path, at most; one of consistency has one more */
+#define PROVE_LEVELS 8u
+#define PROVE_PATH   63u /* hashes of an inclusion path, at most; one of consistency has one more */
 
 struct prover {
     const char *dir;
@@ -29,6 +30,11 @@ int prover_path(struct prover *p, uint64_t index, const uint8_t leaf[VHASH],
 int prover_extends(struct prover *p, const struct gvm_checkpoint *old,
                    uint8_t ret[PROVE_PATH + 1][VHASH], size_t *ret_n,
                    struct gvm_err *err) GVM_MUST_CHECK;
+
+/* The hash at a tile level, by its position there; the root of everything signed, out of the tiles.
+ */
+int prover_hash(struct prover *p, unsigned level, uint64_t i, uint8_t ret[VHASH]) GVM_MUST_CHECK;
+int prover_root(struct prover *p, uint8_t ret[VHASH]) GVM_MUST_CHECK;
 
 /* Calls back with the lines of entries [from, to), all of which must be there. The callback returns
  * 0, or an error that it has set. */

@@ -45,6 +45,13 @@ __attribute__((unused)) static struct gvm_vkey test_key(void)
     return k;
 }
 
+__attribute__((unused)) static struct gvm_keychain test_keys(void)
+{
+    struct gvm_keychain k = {.n = 1};
+    k.key[0] = test_key();
+    return k;
+}
+
 /* What the keys process does: signs origin, size and root. */
 __attribute__((unused)) static struct gvm_m_signed sign_as(const uint8_t seed[32], const char *origin,
                                                            const struct gvm_m_sign *head)

@@ -65,14 +65,14 @@ static struct gvm_buf bundle(uint64_t step, struct gvm_redact *redact, uint64_t 
 static int check_as(const char *name, const uint8_t seed[32], struct gvm_str text,
                     struct gvm_buf *events)
 {
-    struct gvm_vkey key;
+    struct gvm_keychain keys = {.n = 1};
     struct gvm_bundle *b = NULL;
     struct gvm_bundle_row row;
     struct gvm_checkpoint head;
     struct gvm_str line;
     uint64_t rows;
-    assert_int_equal(gvm_vkey_from_seed(seed, name, &key, NULL), 0);
-    assert_int_equal(gvm_bundle_new(&key, &b, NULL), 0);
+    assert_int_equal(gvm_vkey_from_seed(seed, name, &keys.key[0], NULL), 0);
+    assert_int_equal(gvm_bundle_new(&keys, &b, NULL), 0);
     int r = 0;
     while (r >= 0 && text.n) {
         (void)gvm_str_cut(&text, '\n', &line);
@@ -315,7 +315,7 @@ static struct gvm_checkpoint head_now(void)
 static void test_extends(void **state)
 {
     static struct gvm_checkpoint old[80];
-    struct gvm_vkey key = test_key();
+    struct gvm_keychain keys = test_keys();
     struct ledger_writer *w = writer_open(0);
     unsigned n = 0;
     for (unsigned size = 1; size <= 520; size += size < 70 ? 1 : 90) {
@@ -329,16 +329,16 @@ static void test_extends(void **state)
             gvm_buf_init(&proof, GVM_MAX_PROOF);
             if (gvm_extends_make(test_dir, &old[i], &proof, &err) < 0)
                 fail_msg("%" PRIu64 " in %u: %s", old[i].size, size, err.text);
-            assert_int_equal(gvm_extends_check(gvm_buf_str(&proof), &old[i], &key, &got, NULL), 0);
+            assert_int_equal(gvm_extends_check(gvm_buf_str(&proof), &old[i], &keys, &got, NULL), 0);
             assert_int_equal(got.size, size);
             struct gvm_checkpoint wrong = old[i];
             wrong.root[5] ^= 1;
-            assert_int_equal(gvm_extends_check(gvm_buf_str(&proof), &wrong, &key, &got, NULL),
+            assert_int_equal(gvm_extends_check(gvm_buf_str(&proof), &wrong, &keys, &got, NULL),
                              -EBADMSG);
             assert_int_equal(gvm_extends_make(test_dir, &wrong, &proof, &err), -EBADMSG);
             wrong = old[i];
             wrong.size++;
-            assert_true(gvm_extends_check(gvm_buf_str(&proof), &wrong, &key, &got, NULL) < 0);
+            assert_true(gvm_extends_check(gvm_buf_str(&proof), &wrong, &keys, &got, NULL) < 0);
             gvm_buf_done(&proof);
         }
     }

@@ -138,7 +138,7 @@ static void test_in_the_log(void **state)
     ledger_writer_close(w);
     assert_verifies(8);
     struct gvm_buf text, line, entry;
-    struct gvm_vkey key = test_key();
+    struct gvm_keychain keys = test_keys();
     struct gvm_checkpoint head;
     struct gvm_err err = {0};
     uint64_t index;
@@ -149,7 +149,7 @@ static void test_in_the_log(void **state)
     assert_int_equal(gvm_line_entry(gvm_buf_str(&line), &entry), 0);
     assert_null(memmem(gvm_buf_data(&entry), entry.len, "a.test", 6));
     assert_int_equal(
-        gvm_proof_check(gvm_buf_str(&text), gvm_buf_str(&entry), &key, &index, &head, &err), 0);
+        gvm_proof_check(gvm_buf_str(&text), gvm_buf_str(&entry), &keys, &index, &head, &err), 0);
     gvm_buf_done(&text);
     gvm_buf_done(&line);
     gvm_buf_done(&entry);

@@ -24,9 +24,9 @@ static void done(struct proof *p)
 
 static int check(struct gvm_str text, struct gvm_str entry, uint64_t *index)
 {
-    struct gvm_vkey key = test_key();
+    struct gvm_keychain keys = test_keys();
     struct gvm_checkpoint head;
-    return gvm_proof_check(text, entry, &key, index, &head, NULL);
+    return gvm_proof_check(text, entry, &keys, index, &head, NULL);
 }
 
 static void test_every_entry(void **state)
@@ -165,11 +165,11 @@ static void test_other_key_and_extra(void **state)
     static const uint8_t other[32] = {7};
     uint64_t index;
     struct gvm_checkpoint head;
-    struct gvm_vkey key;
+    struct gvm_keychain keys = {.n = 1};
     make_log(5, 0);
     struct proof p = prove(2);
-    assert_int_equal(gvm_vkey_from_seed(other, ORIGIN, &key, NULL), 0);
-    assert_int_equal(gvm_proof_check(gvm_buf_str(&p.text), gvm_buf_str(&p.entry), &key, &index, &head, NULL),
+    assert_int_equal(gvm_vkey_from_seed(other, ORIGIN, &keys.key[0], NULL), 0);
+    assert_int_equal(gvm_proof_check(gvm_buf_str(&p.text), gvm_buf_str(&p.entry), &keys, &index, &head, NULL),
                      -EKEYREJECTED);
     struct gvm_buf b = replaced(&p.text, "index", "extra aGVsbG8=\nindex");
     assert_int_equal(check(gvm_buf_str(&b), gvm_buf_str(&p.entry), &index), 0);

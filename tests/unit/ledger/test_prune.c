@@ -121,7 +121,7 @@ static void test_pruned_is_good(void **state)
 {
     struct gvm_buf proof, entry;
     struct gvm_err err = {0};
-    struct gvm_vkey key = test_key();
+    struct gvm_keychain keys = test_keys();
     struct gvm_checkpoint cp;
     uint64_t index;
     make_log(300, SEGMENT);
@@ -135,7 +135,7 @@ static void test_pruned_is_good(void **state)
     /* A head and a proof from before the pruning hold. */
     struct gvm_verify_report rep = verify_since(&old);
     assert_true(rep.ok && rep.since_ok);
-    assert_int_equal(gvm_proof_check(gvm_buf_str(&proof), gvm_buf_str(&entry), &key, &index, &cp, &err), 0);
+    assert_int_equal(gvm_proof_check(gvm_buf_str(&proof), gvm_buf_str(&entry), &keys, &index, &cp, &err), 0);
     /* What is left can be proved, what is gone is said to be pruned. */
     gvm_buf_reset(&proof);
     gvm_buf_reset(&entry);
