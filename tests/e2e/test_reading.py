@@ -17,6 +17,8 @@ certs = gvmtest.Certificates(os.path.join(home.top, "certs"))
 HOST, BANK = "api.example.test", "bank.example.test"
 echo = gvmtest.Echo(certs.issue(HOST, BANK))
 home.write_config(gvmtest.upstream_config(certs.ca, {HOST: echo.port, BANK: echo.port}, f"""
+[audit]
+verify_every = "off"  # no entry but those made here
 [policy]
 default = {{ type = "Deny" }}
 [[rules]]
