@@ -22,6 +22,15 @@
 #define GVM_MAX_RULES      200000u        /* rules in one file */
 #define GVM_MAX_REGEX      10000u         /* one path_regex, bytes */
 #define GVM_MAX_JSON_DEPTH 64u            /* nesting of any JSON we read */
+#define GVM_MAX_JSON_STEPS 16u            /* steps of one path into JSON */
+#define GVM_MAX_JSON_WALK  200000u        /* nodes one path looks at */
+#define GVM_MAX_CODINGS    4u             /* content codings around one body */
+#define GVM_MAX_INSPECT    (16u << 20)    /* largest max_body_bytes of a rule, bytes */
+#define GVM_INSPECT        (1u << 20)     /* max_body_bytes when a rule has none */
+#define GVM_MAX_FORM       1000u          /* fields of one form or query */
+#define GVM_MAX_GRAPHQL    10000u         /* fields, fragments or operations of one document */
+#define GVM_MAX_GIT_REFS   1000u          /* refs of one push */
+#define GVM_MAX_TESTS      32u            /* tests of one list in a rule */
 #define GVM_MAX_TLS_HELLO  (16u * 1024u)  /* ClientHello, bytes */
 #define GVM_MAX_DNS        4096u          /* one DNS message, bytes */
 #define GVM_MAX_DNS_NAMES  65536u         /* synthetic names of one run */
