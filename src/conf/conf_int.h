@@ -63,6 +63,59 @@ bool conf_decision_parse(struct gvm_str name, enum gvm_decision *ret);
 /* A table {type, milliseconds, reason} or a plain name. */
 int conf_read_decision(struct conf_ctx *x, const struct conf_node *v, const char *what,
                        struct gvm_conf_decision *ret) GVM_MUST_CHECK;
+/* ---- the policy text ---- */
+
+/* One text while it is read. */
+struct conf_dec {
+    struct gvm_conf *c;
+    struct gvm_err *err;
+};
+int conf_dec_bad(struct conf_dec *d, const char *what);
+int conf_take_str(struct conf_dec *d, const struct gvm_json *v, size_t max,
+                  struct gvm_str *ret) GVM_MUST_CHECK;
+int conf_take_array(struct conf_dec *d, const struct gvm_json *v, size_t max, size_t size,
+                    void **ret, uint32_t *ret_n) GVM_MUST_CHECK;
+int conf_take_list(struct conf_dec *d, const struct gvm_json *v, size_t max, size_t max_text,
+                   struct gvm_str **ret, uint32_t *ret_n) GVM_MUST_CHECK;
+int conf_take_decision(struct conf_dec *d, const struct gvm_json *o,
+                       struct gvm_conf_decision *ret) GVM_MUST_CHECK;
+void conf_put_decision(struct gvm_jw *w, const char *key, const struct gvm_conf_decision *d);
+/* policy_narrow.c */
+void conf_put_narrow(struct gvm_jw *w, const struct gvm_conf_narrow *n);
+int conf_take_narrow(struct conf_dec *d, const struct gvm_json *o,
+                     struct gvm_conf_narrow **ret) GVM_MUST_CHECK;
+
+/* ---- rules ---- */
+
+/* One rule while it is read. */
+struct conf_rule_in {
+    struct gvm_conf_rule *r;
+    struct gvm_str name, description, label, reason;
+    bool have_method, have_decision;
+    const struct conf_node *agent, *principal, *protocol;
+    /* the first key of each kind that narrows the rule, NULL when there is none */
+    const struct conf_node *by_request, *by_body, *by_ws, *on_limit, *unverifiable, *max_body;
+};
+
+/* A list of texts, or one: at least one. */
+int conf_read_texts(struct conf_ctx *x, const struct conf_node *v, const char *what, size_t max,
+                    struct gvm_conf_texts *ret) GVM_MUST_CHECK;
+/* One test or a list of them; `path`: each names a JSON path instead of a field. */
+int conf_read_tests(struct conf_ctx *x, const struct conf_node *v, bool path,
+                    struct gvm_conf_tests *ret) GVM_MUST_CHECK;
+/* The fields of a rule that narrow it (narrow.c). */
+extern const struct conf_field conf_narrow_fields[];
+extern const size_t conf_nnarrow_fields;
+/* After all keys of the rule were read: do they go together? */
+int conf_check_narrow(struct conf_ctx *x, const struct conf_node *v,
+                      struct conf_rule_in *in) GVM_MUST_CHECK;
+/* "60/min", "10MB/h". */
+int conf_parse_limit(struct gvm_str s, uint64_t *ret, bool *ret_bytes,
+                     uint32_t *ret_ms) GVM_MUST_CHECK;
+/* zone.c: a zone by its name out of the system's files. */
+int conf_read_zone(struct conf_ctx *x, const struct conf_node *v, struct gvm_str name,
+                   struct gvm_conf_zone *ret) GVM_MUST_CHECK;
+
 /* The array [[rules]]. */
 int conf_read_rules(struct conf_ctx *x, const struct conf_node *v, void *obj) GVM_MUST_CHECK;
 /* The table [credentials]. */

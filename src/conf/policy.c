@@ -4,7 +4,8 @@
  *    "proxy_host":H,"proxy_port":N (neither when there is none),
  *    "pins":[{"host":H,"address":IP,"port":N}],"hide":[...],"reveal":[...],
  *    "rules":[{"name":N,"line":L,"methods":[...],"pattern":P,"path_regex":R,"agent":G,
- *              "expires_ns":T,"private":true,"intercept":false,"protocol":"tcp","decision":D}]}
+ *              "expires_ns":T,"private":true,"intercept":false,"protocol":"tcp","narrow":N,
+ *              "decision":D}]}            N: policy_narrow.c
  *   D = {"type":NAME,"ms":N,"reason":TEXT}
  *
  * Members at their default are left out of rules. The same configuration always gives the same
@@ -18,7 +19,7 @@
 
 /* ---- encode ---- */
 
-static void put_decision(struct gvm_jw *w, const char *key, const struct gvm_conf_decision *d)
+void conf_put_decision(struct gvm_jw *w, const char *key, const struct gvm_conf_decision *d)
 {
     gvm_jw_key(w, key);
     gvm_jw_object(w);
@@ -86,7 +87,9 @@ static void put_rule(struct gvm_jw *w, const struct gvm_conf_rule *r)
         gvm_jw_kbool(w, "intercept", false);
     if (r->protocol == GVM_PROTO_TCP)
         gvm_jw_kstrz(w, "protocol", "tcp");
-    put_decision(w, "decision", &r->decision);
+    if (r->narrow)
+        conf_put_narrow(w, r->narrow);
+    conf_put_decision(w, "decision", &r->decision);
     gvm_jw_object_end(w);
 }
 
@@ -96,7 +99,7 @@ int gvm_policy_encode(const struct gvm_conf *c, struct gvm_buf *out)
     gvm_jw_init(&w, out);
     gvm_jw_object(&w);
     gvm_jw_kint(&w, "v", 1);
-    put_decision(&w, "default", &c->dflt);
+    conf_put_decision(&w, "default", &c->dflt);
     gvm_jw_kstrz(&w, "audit", c->audit_strict ? "strict" : "group");
     put_timeouts(&w, &c->timeouts);
     gvm_jw_kstr(&w, "ca_pem", c->ca_pem.p ? c->ca_pem : GVM_STR(""));
@@ -118,20 +121,15 @@ int gvm_policy_encode(const struct gvm_conf *c, struct gvm_buf *out)
 
 /* ---- decode ---- */
 
-struct dec {
-    struct gvm_conf *c;
-    struct gvm_err *err;
-};
-
-static int bad(struct dec *d, const char *what)
+int conf_dec_bad(struct conf_dec *d, const char *what)
 {
     return gvm_err_set(d->err, EINVAL, "policy: %s", what);
 }
 
-static int take_str(struct dec *d, const struct gvm_json *v, size_t max, struct gvm_str *ret)
+int conf_take_str(struct conf_dec *d, const struct gvm_json *v, size_t max, struct gvm_str *ret)
 {
     if (!v || v->type != GVM_JSON_STRING || v->text.n > max)
-        return bad(d, "a text is missing, of another type or too long");
+        return conf_dec_bad(d, "a text is missing, of another type or too long");
     char *p = gvm_arena_dup(d->c->arena, v->text.p ? v->text.p : "", v->text.n);
     if (!p)
         return gvm_err_set(d->err, ENOMEM, "policy: out of memory");
@@ -140,20 +138,20 @@ static int take_str(struct dec *d, const struct gvm_json *v, size_t max, struct 
 }
 
 /* Absent leaves *ret as it is. */
-static int take_opt_str(struct dec *d, const struct gvm_json *o, const char *key, size_t max,
+static int take_opt_str(struct conf_dec *d, const struct gvm_json *o, const char *key, size_t max,
                         struct gvm_str *ret)
 {
     const struct gvm_json *v = gvm_json_get(o, key);
-    return v ? take_str(d, v, max, ret) : 0;
+    return v ? conf_take_str(d, v, max, ret) : 0;
 }
 
-static int take_uint(struct dec *d, const struct gvm_json *o, const char *key, uint64_t max,
+static int take_uint(struct conf_dec *d, const struct gvm_json *o, const char *key, uint64_t max,
                      uint32_t *ret)
 {
     const struct gvm_json *v = gvm_json_get(o, key);
     uint64_t n;
     if (!v || v->type != GVM_JSON_NUMBER || gvm_parse_u64(v->text, max, &n) < 0)
-        return bad(d, "a number is missing or out of range");
+        return conf_dec_bad(d, "a number is missing or out of range");
     *ret = (uint32_t)n;
     return 0;
 }
@@ -166,14 +164,14 @@ static uint32_t count(const struct gvm_json *v)
     return n;
 }
 
-static int take_array(struct dec *d, const struct gvm_json *v, size_t max, size_t size, void **ret,
-                      uint32_t *ret_n)
+int conf_take_array(struct conf_dec *d, const struct gvm_json *v, size_t max, size_t size,
+                    void **ret, uint32_t *ret_n)
 {
     if (!v || v->type != GVM_JSON_ARRAY)
-        return bad(d, "a list is missing or of another type");
+        return conf_dec_bad(d, "a list is missing or of another type");
     uint32_t n = count(v);
     if (n > max)
-        return bad(d, "a list is too long");
+        return conf_dec_bad(d, "a list is too long");
     void *p = gvm_arena_alloc(d->c->arena, (n ? n : 1) * size);
     if (!p)
         return gvm_err_set(d->err, ENOMEM, "policy: out of memory");
@@ -182,18 +180,18 @@ static int take_array(struct dec *d, const struct gvm_json *v, size_t max, size_
     return 0;
 }
 
-static int take_list(struct dec *d, const struct gvm_json *v, size_t max, size_t max_text,
-                     struct gvm_str **ret, uint32_t *ret_n)
+int conf_take_list(struct conf_dec *d, const struct gvm_json *v, size_t max, size_t max_text,
+                   struct gvm_str **ret, uint32_t *ret_n)
 {
     void *p;
     uint32_t n;
-    int r = take_array(d, v, max, sizeof(struct gvm_str), &p, &n);
+    int r = conf_take_array(d, v, max, sizeof(struct gvm_str), &p, &n);
     if (r < 0)
         return r;
     struct gvm_str *list = p;
     uint32_t i = 0;
     for (const struct gvm_json *e = v->child; e && r >= 0; e = e->next)
-        r = take_str(d, e, max_text, &list[i++]);
+        r = conf_take_str(d, e, max_text, &list[i++]);
     if (r >= 0) {
         *ret = list;
         *ret_n = n;
@@ -201,19 +199,19 @@ static int take_list(struct dec *d, const struct gvm_json *v, size_t max, size_t
     return r;
 }
 
-static int take_decision(struct dec *d, const struct gvm_json *o, struct gvm_conf_decision *ret)
+int conf_take_decision(struct conf_dec *d, const struct gvm_json *o, struct gvm_conf_decision *ret)
 {
     struct gvm_conf_decision in = {0};
     struct gvm_str type = {0};
-    int r = take_str(d, gvm_json_get(o, "type"), 32, &type);
+    int r = conf_take_str(d, gvm_json_get(o, "type"), 32, &type);
     if (r >= 0 && !conf_decision_parse(type, &in.type))
-        r = bad(d, "unknown decision");
+        r = conf_dec_bad(d, "unknown decision");
     if (r >= 0 && in.type == GVM_DELAY)
         r = take_uint(d, o, "ms", CONF_MAX_DELAY, &in.delay_ms);
     if (r >= 0)
         r = take_opt_str(d, o, "reason", GVM_MAX_REASON, &in.reason);
     if (r >= 0 && in.type == GVM_DELAY && in.delay_ms == 0)
-        r = bad(d, "a delay of nothing");
+        r = conf_dec_bad(d, "a delay of nothing");
     if (r >= 0)
         *ret = in;
     return r;
@@ -221,18 +219,18 @@ static int take_decision(struct dec *d, const struct gvm_json *o, struct gvm_con
 
 /* A flag may be absent (then it has its default), but must not be of another type: a rule read with
  * less than was written could allow more. */
-static int take_flag(struct dec *d, const struct gvm_json *o, const char *key, bool *ret)
+static int take_flag(struct conf_dec *d, const struct gvm_json *o, const char *key, bool *ret)
 {
     const struct gvm_json *v = gvm_json_get(o, key);
     if (!v)
         return 0;
     if (v->type != GVM_JSON_TRUE && v->type != GVM_JSON_FALSE)
-        return bad(d, "a flag is neither true nor false");
+        return conf_dec_bad(d, "a flag is neither true nor false");
     *ret = v->type == GVM_JSON_TRUE;
     return 0;
 }
 
-static int take_expires(struct dec *d, const struct gvm_json *o, int64_t *ret)
+static int take_expires(struct conf_dec *d, const struct gvm_json *o, int64_t *ret)
 {
     const struct gvm_json *v = gvm_json_get(o, "expires_ns");
     if (!v)
@@ -243,44 +241,45 @@ static int take_expires(struct dec *d, const struct gvm_json *o, int64_t *ret)
     if (minus)
         digits = (struct gvm_str){digits.p + 1, digits.n - 1};
     if (v->type != GVM_JSON_NUMBER || gvm_parse_u64(digits, INT64_MAX, &n) < 0 || n == 0)
-        return bad(d, "expires_ns is not a whole number other than 0");
+        return conf_dec_bad(d, "expires_ns is not a whole number other than 0");
     *ret = minus ? -(int64_t)n : (int64_t)n;
     return 0;
 }
 
-static int check_keys(struct dec *d, const struct gvm_json *o, const char *const *known, size_t n)
+static int check_keys(struct conf_dec *d, const struct gvm_json *o, const char *const *known,
+                      size_t n)
 {
     if (!o || o->type != GVM_JSON_OBJECT)
-        return bad(d, "an object is missing");
+        return conf_dec_bad(d, "an object is missing");
     for (const struct gvm_json *m = o->child; m; m = m->next) {
         size_t i = 0;
         while (i < n && !gvm_str_eqz(m->key, known[i]))
             i++;
         if (i == n)
-            return bad(d, "unknown member");
+            return conf_dec_bad(d, "unknown member");
     }
     return 0;
 }
 
-static int take_rule(struct dec *d, const struct gvm_json *o, struct gvm_conf_rule *rule)
+static int take_rule(struct conf_dec *d, const struct gvm_json *o, struct gvm_conf_rule *rule)
 {
     static const char *const known[] = {"name",       "line",     "methods",    "pattern",
                                         "path_regex", "agent",    "expires_ns", "private",
-                                        "intercept",  "protocol", "decision"};
+                                        "intercept",  "protocol", "narrow",     "decision"};
     const struct gvm_json *methods = gvm_json_get(o, "methods"),
                           *proto = gvm_json_get(o, "protocol");
     rule->intercept = true;
     int r = check_keys(d, o, known, sizeof known / sizeof *known);
     if (r >= 0)
-        r = take_str(d, gvm_json_get(o, "name"), GVM_MAX_NAME, &rule->name);
+        r = conf_take_str(d, gvm_json_get(o, "name"), GVM_MAX_NAME, &rule->name);
     if (r >= 0)
         r = take_uint(d, o, "line", UINT32_MAX, &rule->line);
     if (r >= 0 && methods)
-        r = take_list(d, methods, 64, GVM_MAX_METHOD, &rule->methods, &rule->nmethods);
+        r = conf_take_list(d, methods, 64, GVM_MAX_METHOD, &rule->methods, &rule->nmethods);
     if (r >= 0 && methods && rule->nmethods == 0)
-        r = bad(d, "a rule with an empty list of methods");
+        r = conf_dec_bad(d, "a rule with an empty list of methods");
     if (r >= 0)
-        r = take_str(d, gvm_json_get(o, "pattern"), CONF_MAX_PATTERN, &rule->pattern);
+        r = conf_take_str(d, gvm_json_get(o, "pattern"), CONF_MAX_PATTERN, &rule->pattern);
     if (r >= 0)
         r = take_opt_str(d, o, "path_regex", GVM_MAX_REGEX, &rule->path_regex);
     if (r >= 0)
@@ -292,20 +291,22 @@ static int take_rule(struct dec *d, const struct gvm_json *o, struct gvm_conf_ru
     if (r >= 0)
         r = take_flag(d, o, "intercept", &rule->intercept);
     if (r >= 0 && proto && !(proto->type == GVM_JSON_STRING && gvm_str_eqz(proto->text, "tcp")))
-        r = bad(d, "unknown protocol");
+        r = conf_dec_bad(d, "unknown protocol");
+    if (r >= 0 && gvm_json_get(o, "narrow"))
+        r = conf_take_narrow(d, gvm_json_get(o, "narrow"), &rule->narrow);
     if (r >= 0)
-        r = take_decision(d, gvm_json_get(o, "decision"), &rule->decision);
+        r = conf_take_decision(d, gvm_json_get(o, "decision"), &rule->decision);
     rule->protocol = proto ? GVM_PROTO_TCP : GVM_PROTO_HTTP;
     if (r >= 0 && (!rule->name.n || !rule->pattern.n))
-        r = bad(d, "a rule without name or pattern");
+        r = conf_dec_bad(d, "a rule without name or pattern");
     return r;
 }
 
-static int take_rules(struct dec *d, const struct gvm_json *v)
+static int take_rules(struct conf_dec *d, const struct gvm_json *v)
 {
     void *p;
     uint32_t n;
-    int r = take_array(d, v, GVM_MAX_RULES, sizeof *d->c->rules, &p, &n);
+    int r = conf_take_array(d, v, GVM_MAX_RULES, sizeof *d->c->rules, &p, &n);
     if (r < 0)
         return r;
     d->c->rules = p;
@@ -316,18 +317,18 @@ static int take_rules(struct dec *d, const struct gvm_json *v)
     return r;
 }
 
-static int take_pins(struct dec *d, const struct gvm_json *v)
+static int take_pins(struct conf_dec *d, const struct gvm_json *v)
 {
     void *p;
     uint32_t n, port = 0;
-    int r = take_array(d, v, CONF_MAX_LIST, sizeof *d->c->pins, &p, &n);
+    int r = conf_take_array(d, v, CONF_MAX_LIST, sizeof *d->c->pins, &p, &n);
     if (r < 0)
         return r;
     struct gvm_conf_pin *pin = d->c->pins = p;
     for (const struct gvm_json *e = v->child; e && r >= 0; e = e->next, pin++) {
-        r = take_str(d, gvm_json_get(e, "host"), GVM_MAX_HOST, &pin->host);
+        r = conf_take_str(d, gvm_json_get(e, "host"), GVM_MAX_HOST, &pin->host);
         if (r >= 0)
-            r = take_str(d, gvm_json_get(e, "address"), 64, &pin->address);
+            r = conf_take_str(d, gvm_json_get(e, "address"), 64, &pin->address);
         if (r >= 0)
             r = take_uint(d, e, "port", 65535, &port);
         pin->port = (uint16_t)port;
@@ -336,7 +337,7 @@ static int take_pins(struct dec *d, const struct gvm_json *v)
     return r;
 }
 
-static int take_timeouts(struct dec *d, const struct gvm_json *o)
+static int take_timeouts(struct conf_dec *d, const struct gvm_json *o)
 {
     struct gvm_conf_timeouts *t = &d->c->timeouts;
     const struct {
@@ -350,27 +351,27 @@ static int take_timeouts(struct dec *d, const struct gvm_json *o)
     return r;
 }
 
-static int take_audit(struct dec *d, const struct gvm_json *v)
+static int take_audit(struct conf_dec *d, const struct gvm_json *v)
 {
     bool text = v && v->type == GVM_JSON_STRING;
     d->c->audit_strict = text && gvm_str_eqz(v->text, "strict");
     return d->c->audit_strict || (text && gvm_str_eqz(v->text, "group"))
                ? 0
-               : bad(d, "unknown audit mode");
+               : conf_dec_bad(d, "unknown audit mode");
 }
 
-static int take_proxy(struct dec *d, const struct gvm_json *o)
+static int take_proxy(struct conf_dec *d, const struct gvm_json *o)
 {
     int64_t port = gvm_json_int(o, "proxy_port", 0);
     if (!gvm_json_get(o, "proxy_host") && !gvm_json_get(o, "proxy_port"))
         return 0;
     if (port < 1 || port > 65535)
-        return bad(d, "the proxy's port is out of range");
+        return conf_dec_bad(d, "the proxy's port is out of range");
     d->c->proxy_port = (uint16_t)port;
-    return take_str(d, gvm_json_get(o, "proxy_host"), GVM_MAX_HOST, &d->c->proxy_host);
+    return conf_take_str(d, gvm_json_get(o, "proxy_host"), GVM_MAX_HOST, &d->c->proxy_host);
 }
 
-static int take_all(struct dec *d, const struct gvm_json *o)
+static int take_all(struct conf_dec *d, const struct gvm_json *o)
 {
     static const char *const known[] = {"v",      "default",    "audit",     "timeouts",
                                         "ca_pem", "pins",       "hide",      "reveal",
@@ -378,24 +379,25 @@ static int take_all(struct dec *d, const struct gvm_json *o)
     struct gvm_conf *c = d->c;
     int r = check_keys(d, o, known, sizeof known / sizeof *known);
     if (r >= 0 && gvm_json_int(o, "v", 0) != 1)
-        r = bad(d, "unknown version");
+        r = conf_dec_bad(d, "unknown version");
     if (r >= 0)
-        r = take_decision(d, gvm_json_get(o, "default"), &c->dflt);
+        r = conf_take_decision(d, gvm_json_get(o, "default"), &c->dflt);
     if (r >= 0)
         r = take_audit(d, gvm_json_get(o, "audit"));
     if (r >= 0)
         r = take_timeouts(d, gvm_json_get(o, "timeouts"));
     if (r >= 0)
-        r = take_str(d, gvm_json_get(o, "ca_pem"), 1u << 20, &c->ca_pem);
+        r = conf_take_str(d, gvm_json_get(o, "ca_pem"), 1u << 20, &c->ca_pem);
     if (r >= 0)
         r = take_proxy(d, o);
     if (r >= 0)
         r = take_pins(d, gvm_json_get(o, "pins"));
     if (r >= 0)
-        r = take_list(d, gvm_json_get(o, "hide"), CONF_MAX_LIST, GVM_PATH_MAX, &c->hide, &c->nhide);
+        r = conf_take_list(d, gvm_json_get(o, "hide"), CONF_MAX_LIST, GVM_PATH_MAX, &c->hide,
+                           &c->nhide);
     if (r >= 0)
-        r = take_list(d, gvm_json_get(o, "reveal"), CONF_MAX_LIST, GVM_PATH_MAX, &c->reveal,
-                      &c->nreveal);
+        r = conf_take_list(d, gvm_json_get(o, "reveal"), CONF_MAX_LIST, GVM_PATH_MAX, &c->reveal,
+                           &c->nreveal);
     if (r >= 0)
         r = take_rules(d, gvm_json_get(o, "rules"));
     return r;
@@ -412,7 +414,7 @@ static int hash_text(struct gvm_str text, char dst[65])
 
 int gvm_policy_decode(struct gvm_str text, struct gvm_conf **ret, struct gvm_err *err)
 {
-    struct dec d = {.err = err};
+    struct conf_dec d = {.err = err};
     struct gvm_json *root;
     if (text.n > GVM_MAX_POLICY)
         return gvm_err_set(err, EFBIG, "policy: longer than %u bytes", GVM_MAX_POLICY);

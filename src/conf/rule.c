@@ -96,35 +96,28 @@ int conf_read_decision(struct conf_ctx *x, const struct conf_node *v, const char
 
 /* ---- one rule ---- */
 
-struct rule_in {
-    struct gvm_conf_rule *r;
-    struct gvm_str name, description, label, reason;
-    bool have_method, have_decision, have_intercept;
-    const struct conf_node *agent, *principal, *protocol;
-};
-
 static int set_name(struct conf_ctx *x, const struct conf_node *v, void *obj)
 {
-    struct rule_in *in = obj;
+    struct conf_rule_in *in = obj;
     return conf_text(x, v, "name", GVM_MAX_NAME, &in->name);
 }
 
 /* The prior program's descriptions may be long or empty: a name is made of them later. */
 static int set_description(struct conf_ctx *x, const struct conf_node *v, void *obj)
 {
-    struct rule_in *in = obj;
+    struct conf_rule_in *in = obj;
     return v->len ? conf_text(x, v, "description", CONF_MAX_PATTERN, &in->description) : 0;
 }
 
 static int set_label(struct conf_ctx *x, const struct conf_node *v, void *obj)
 {
-    struct rule_in *in = obj;
+    struct conf_rule_in *in = obj;
     return v->len ? conf_text(x, v, "label", CONF_MAX_PATTERN, &in->label) : 0;
 }
 
 static int set_reason(struct conf_ctx *x, const struct conf_node *v, void *obj)
 {
-    struct rule_in *in = obj;
+    struct conf_rule_in *in = obj;
     return v->len ? conf_text(x, v, "reason", GVM_MAX_REASON, &in->reason) : 0;
 }
 
@@ -163,7 +156,7 @@ static int one_method(struct conf_ctx *x, const struct conf_node *v, struct gvm_
 
 static int set_method(struct conf_ctx *x, const struct conf_node *v, void *obj)
 {
-    struct rule_in *in = obj;
+    struct conf_rule_in *in = obj;
     const struct conf_node *first = v->type == CONF_ARRAY ? v->child : v;
     unsigned n = v->type == CONF_ARRAY ? conf_children(v) : 1, i = 0;
     if (n == 0 || n > 64)
@@ -188,7 +181,7 @@ static int set_method(struct conf_ctx *x, const struct conf_node *v, void *obj)
 
 static int set_pattern(struct conf_ctx *x, const struct conf_node *v, void *obj)
 {
-    struct rule_in *in = obj;
+    struct conf_rule_in *in = obj;
     in->r->pattern_line = v->line;
     in->r->pattern_col = v->col;
     return conf_text(x, v, "pattern", CONF_MAX_PATTERN, &in->r->pattern);
@@ -196,7 +189,7 @@ static int set_pattern(struct conf_ctx *x, const struct conf_node *v, void *obj)
 
 static int set_path_regex(struct conf_ctx *x, const struct conf_node *v, void *obj)
 {
-    struct rule_in *in = obj;
+    struct conf_rule_in *in = obj;
     in->r->regex_line = v->line;
     in->r->regex_col = v->col;
     return conf_text(x, v, "path_regex", GVM_MAX_REGEX, &in->r->path_regex);
@@ -204,14 +197,14 @@ static int set_path_regex(struct conf_ctx *x, const struct conf_node *v, void *o
 
 static int set_agent(struct conf_ctx *x, const struct conf_node *v, void *obj)
 {
-    struct rule_in *in = obj;
+    struct conf_rule_in *in = obj;
     in->agent = v;
     return conf_text(x, v, "agent", GVM_MAX_AGENT, &in->r->agent);
 }
 
 static int set_principal(struct conf_ctx *x, const struct conf_node *v, void *obj)
 {
-    struct rule_in *in = obj;
+    struct conf_rule_in *in = obj;
     struct gvm_str s = conf_node_str(v);
     in->principal = v;
     if (gvm_str_find(s, '*') >= 0 || gvm_str_find(s, '?') >= 0)
@@ -238,7 +231,7 @@ static int parse_far_time(struct gvm_str s, int64_t *ret_ns)
 
 static int set_expires(struct conf_ctx *x, const struct conf_node *v, void *obj)
 {
-    struct rule_in *in = obj;
+    struct conf_rule_in *in = obj;
     struct gvm_str s = conf_node_str(v);
     int64_t ns;
     bool bad =
@@ -254,7 +247,7 @@ static int set_expires(struct conf_ctx *x, const struct conf_node *v, void *obj)
 
 static int set_private(struct conf_ctx *x, const struct conf_node *v, void *obj)
 {
-    struct rule_in *in = obj;
+    struct conf_rule_in *in = obj;
     (void)x;
     in->r->private_ok = v->num != 0;
     return 0;
@@ -262,7 +255,7 @@ static int set_private(struct conf_ctx *x, const struct conf_node *v, void *obj)
 
 static int set_intercept(struct conf_ctx *x, const struct conf_node *v, void *obj)
 {
-    struct rule_in *in = obj;
+    struct conf_rule_in *in = obj;
     if (v->type == CONF_STRING && !gvm_str_eqz(conf_node_str(v), "none"))
         return conf_bad_at(x, v, "intercept is \"none\" or true; \"none\" lets TLS through unread");
     in->r->intercept = v->type == CONF_BOOL && v->num;
@@ -271,7 +264,7 @@ static int set_intercept(struct conf_ctx *x, const struct conf_node *v, void *ob
 
 static int set_protocol(struct conf_ctx *x, const struct conf_node *v, void *obj)
 {
-    struct rule_in *in = obj;
+    struct conf_rule_in *in = obj;
     bool tcp = gvm_str_eqz(conf_node_str(v), "tcp");
     if (!tcp && !gvm_str_eqz(conf_node_str(v), "http"))
         return conf_bad_at(x, v,
@@ -283,12 +276,12 @@ static int set_protocol(struct conf_ctx *x, const struct conf_node *v, void *obj
 
 static int set_decision(struct conf_ctx *x, const struct conf_node *v, void *obj)
 {
-    struct rule_in *in = obj;
+    struct conf_rule_in *in = obj;
     in->have_decision = true;
     return conf_read_decision(x, v, "decision", &in->r->decision);
 }
 
-static const struct conf_field rule_fields[] = {
+static const struct conf_field head_fields[] = {
     {"name", CONF_STRING, set_name, false},
     {"method", CONF_STRING | CONF_ARRAY, set_method, false},
     {"pattern", CONF_STRING, set_pattern, false},
@@ -303,24 +296,6 @@ static const struct conf_field rule_fields[] = {
     {"reason", CONF_STRING, set_reason, false},
     {"description", CONF_STRING, set_description, false},
     {"label", CONF_STRING, set_label, false},
-    /* Conditions that narrow a rule: leaving one out would widen an Allow, so they are refused. */
-    {"payload_field", 0, NULL, true},
-    {"payload_match", 0, NULL, true},
-    {"payload_query_alias_match", 0, NULL, true},
-    {"unsafe_body_action", 0, NULL, true},
-    {"unverifiable", 0, NULL, true},
-    {"max_body_bytes", 0, NULL, true},
-    {"condition", 0, NULL, true},
-    {"body", 0, NULL, true},
-    {"form", 0, NULL, true},
-    {"graphql", 0, NULL, true},
-    {"mcp", 0, NULL, true},
-    {"git", 0, NULL, true},
-    {"grpc", 0, NULL, true},
-    {"limit", 0, NULL, true},
-    {"on_limit", 0, NULL, true},
-    {"header", 0, NULL, true},
-    {"query", 0, NULL, true},
 };
 
 /* Cuts at a character boundary. */
@@ -334,7 +309,7 @@ static struct gvm_str cut_name(struct gvm_str s)
     return s;
 }
 
-static int finish_name(struct conf_ctx *x, struct rule_in *in, uint32_t number)
+static int finish_name(struct conf_ctx *x, struct conf_rule_in *in, uint32_t number)
 {
     const struct gvm_str candidates[] = {in->name, in->description, in->label, in->reason,
                                          in->r->decision.reason};
@@ -372,7 +347,7 @@ static int check_opaque(struct conf_ctx *x, const struct conf_node *v,
     return 0;
 }
 
-static int finish_rule(struct conf_ctx *x, const struct conf_node *v, struct rule_in *in,
+static int finish_rule(struct conf_ctx *x, const struct conf_node *v, struct conf_rule_in *in,
                        uint32_t number)
 {
     struct gvm_conf_rule *r = in->r;
@@ -396,24 +371,37 @@ static int finish_rule(struct conf_ctx *x, const struct conf_node *v, struct rul
         err = check_opaque(x, v, r, "protocol = \"tcp\"");
     else if (!r->intercept)
         err = check_opaque(x, v, r, "intercept = \"none\"");
-    if (err < 0)
-        return err;
-    err = finish_name(x, in, number);
+    if (err >= 0)
+        err = conf_check_narrow(x, v, in);
+    if (err >= 0)
+        err = finish_name(x, in, number);
     if (err >= 0 && !r->decision.reason.n)
         r->decision.reason = in->reason;
     return err;
 }
 
+/* Both tables as one, so that a misspelt key is compared with every key there is. */
+static int read_fields(struct conf_ctx *x, const struct conf_node *v, struct conf_rule_in *in)
+{
+    enum { HEAD = sizeof head_fields / sizeof *head_fields };
+    struct conf_field all[64];
+    size_t n = 0;
+    for (; n < HEAD; n++)
+        all[n] = head_fields[n];
+    for (size_t i = 0; i < conf_nnarrow_fields && n < sizeof all / sizeof *all; i++)
+        all[n++] = conf_narrow_fields[i];
+    return conf_read_table(x, v, "[[rules]]", all, n, in);
+}
+
 static int read_rule(struct conf_ctx *x, const struct conf_node *v, uint32_t number)
 {
     struct gvm_conf_rule *r = &x->c->rules[number - 1];
-    struct rule_in in = {.r = r};
+    struct conf_rule_in in = {.r = r};
     r->line = v->line;
     r->intercept = true;
     int err = conf_need(x, v, "an element of rules", CONF_TABLE);
     if (err >= 0)
-        err = conf_read_table(x, v, "[[rules]]", rule_fields,
-                              sizeof rule_fields / sizeof *rule_fields, &in);
+        err = read_fields(x, v, &in);
     if (err >= 0)
         err = finish_rule(x, v, &in, number);
     return err;

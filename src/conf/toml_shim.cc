@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <cstring>
 #include <deque>
@@ -67,6 +68,12 @@ void fill_scalar(conf_toml &t, const toml::node &n, conf_node &to)
         to.len = s->get().size();
     } else if (const auto *i = n.as_integer()) {
         to.num = i->get();
+    } else if (const auto *f = n.as_floating_point()) {
+        char digits[64];
+        auto end = std::to_chars(digits, digits + sizeof digits, f->get());
+        std::string &s = t.texts.emplace_back(digits, end.ptr);
+        to.text = s.data();
+        to.len = s.size();
     } else if (const auto *b = n.as_boolean()) {
         to.num = b->get();
     } else if (const auto *d = n.as_date_time()) {

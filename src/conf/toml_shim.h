@@ -32,7 +32,8 @@ struct conf_node {
     uint32_t key_line, key_col;
     const char *key; /* not NUL-ended; NULL for elements of an array */
     size_t key_len;
-    const char *text; /* STRING: its bytes; TIME: RFC 3339 */
+    const char
+        *text; /* STRING: its bytes; TIME: RFC 3339; FLOAT: shortest digits that give it back */
     size_t len;
     int64_t num; /* INT, BOOL */
     struct conf_node *child, *next;

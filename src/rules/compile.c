@@ -1,5 +1,5 @@
 /* rules/compile.c - a configuration becomes a rule set that decisions run on. */
-#include "rules/rules_int.h"
+#include "rules/narrow.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -8,9 +8,11 @@ void gvm_rules_free(struct gvm_ruleset *rs)
 {
     if (!rs)
         return;
-    for (uint32_t i = 0; rs->rules && i < rs->nrules; i++)
+    for (uint32_t i = 0; rs->rules && i < rs->nrules; i++) {
         if (rs->rules[i].path_kind == RULES_PATH_REGEX)
             pcre2_code_free(rs->rules[i].re);
+        rules_narrow_free(rs->infos[i].narrow);
+    }
     rules_scratch_free(rs->scratch);
     gvm_arena_free(rs->arena);
     free(rs);
@@ -76,31 +78,42 @@ static struct gvm_str regex_first(struct gvm_str re)
 static int compile_regex(struct gvm_ruleset *rs, struct gvm_str text, struct rule *r,
                          struct rule_info *info, struct gvm_err *err)
 {
-    int code = 0;
-    PCRE2_SIZE at = 0;
-    if (text.n > GVM_MAX_REGEX)
-        return gvm_err_set(err, EINVAL, "path_regex is longer than %u bytes", GVM_MAX_REGEX);
-    pcre2_code *re = pcre2_compile((PCRE2_SPTR)text.p, text.n,
-                                   PCRE2_NEVER_UTF | PCRE2_NEVER_UCP | PCRE2_NEVER_BACKSLASH_C |
-                                       PCRE2_DOLLAR_ENDONLY,
-                                   &code, &at, NULL);
-    if (!re) {
-        char why[160];
-        if (pcre2_get_error_message(code, (PCRE2_UCHAR *)why, sizeof why) < 0)
-            why[0] = '\0';
-        return gvm_err_set(err, EINVAL,
-                           "path_regex is not a regular expression: %s at offset %zu; "
-                           "correct it",
-                           why, at);
-    }
-    /* Refused where no memory may be executable; the interpreter does the same, slower. */
-    (void)pcre2_jit_compile(re, PCRE2_JIT_COMPLETE);
+    pcre2_code *re;
+    int e = rules_regex_compile(text, "path_regex", &re, err);
+    if (e < 0)
+        return e;
     r->path_kind = RULES_PATH_REGEX;
     r->re = re;
     info->first = (struct gvm_str){NULL, 0};
     if (dup_str(rs, text, &info->regex) < 0)
         return gvm_err_set(err, ENOMEM, "out of memory");
     info->first = regex_first(info->regex);
+    return 0;
+}
+
+static int compile_narrow(struct gvm_ruleset *rs, const struct gvm_conf_rule *c, struct rule *r,
+                          struct rule_info *info, struct gvm_err *err)
+{
+    int e = rules_narrow_compile(rs, c, &info->narrow, err);
+    const struct gvm_conf_narrow *n = c->narrow;
+    if (e < 0 || !n)
+        return e;
+    if (n->has_window)
+        r->flags |= RULES_WINDOW;
+    if (n->query.n || n->header.n || n->git || n->ws || info->narrow->needs_body)
+        r->flags |= RULES_NARROW;
+    if (n->ws)
+        r->proto = GVM_PROTO_WS;
+    if (!n->limit)
+        return 0;
+    struct gvm_limit *limit = gvm_arena_alloc(rs->arena, sizeof *limit);
+    if (!limit)
+        return gvm_err_set(err, ENOMEM, "out of memory");
+    *limit = (struct gvm_limit){.amount = n->limit,
+                                .bytes = n->limit_bytes,
+                                .ms = n->limit_ms,
+                                .then = info->narrow->conf.on_limit};
+    info->limit = limit;
     return 0;
 }
 
@@ -117,7 +130,7 @@ static int compile_verdict(struct gvm_ruleset *rs, const struct gvm_conf_rule *c
     if (!c->intercept)
         r->flags |= RULES_OPAQUE;
     if (c->decision.type == GVM_DENY && c->protocol == GVM_PROTO_HTTP && c->nmethods == 0 &&
-        r->path_kind == RULES_PATH_ANY)
+        r->path_kind == RULES_PATH_ANY && !(r->flags & RULES_NARROW))
         r->flags |= RULES_TOTAL_DENY;
     if (dup_str(rs, c->agent, &info->agent) < 0 || dup_str(rs, c->name, &info->name) < 0)
         return -ENOMEM;
@@ -144,6 +157,8 @@ static int compile_rule(struct gvm_ruleset *rs, const struct gvm_conf_rule *c, u
                             (int)(c->pattern.n > 100 ? 100 : c->pattern.n), c->pattern.p);
     if (regex)
         e = compile_regex(rs, c->path_regex, r, info, err);
+    if (e >= 0)
+        e = compile_narrow(rs, c, r, info, err);
     if (e >= 0 && (compile_methods(rs, c, r, info) < 0 || compile_verdict(rs, c, r, info) < 0))
         e = gvm_err_set(err, ENOMEM, "out of memory");
     return e;
@@ -152,12 +167,16 @@ static int compile_rule(struct gvm_ruleset *rs, const struct gvm_conf_rule *c, u
 /* ---- the set ---- */
 
 /* Where in the file the error is; a policy that came as text has lines only. */
-static int place_error(const struct gvm_conf *conf, const struct gvm_conf_rule *c, bool regex,
-                       int r, struct gvm_err *err)
+static int place_error(const struct gvm_ruleset *rs, const struct gvm_conf *conf,
+                       const struct gvm_conf_rule *c, bool regex, int r, struct gvm_err *err)
 {
     const char *label = conf->path.n ? conf->path.p : "policy";
     uint32_t line = regex ? c->regex_line : c->pattern_line;
     uint32_t col = regex ? c->regex_col : c->pattern_col;
+    if (rs->bad_line) {
+        line = rs->bad_line;
+        col = rs->bad_col;
+    }
     if (!line)
         return gvm_err_wrap(err, r, "%s:%u", label, c->line);
     return gvm_err_wrap(err, r, "%s:%u:%u", label, line, col);
@@ -175,7 +194,7 @@ static int compile_rules(struct gvm_ruleset *rs, const struct gvm_conf *conf, st
         int r = compile_rule(rs, &conf->rules[i], i, err);
         if (r < 0) {
             bool regex = rs->rules[i].info->host.p && conf->rules[i].path_regex.n;
-            return place_error(conf, &conf->rules[i], regex, r, err);
+            return place_error(rs, conf, &conf->rules[i], regex, r, err);
         }
         rs->any_opaque = rs->any_opaque || (rs->rules[i].flags & RULES_OPAQUE);
     }

@@ -99,7 +99,10 @@ static bool covers(const struct rule *a, const struct rule *b)
     bool agent = !(a->flags & RULES_HAS_AGENT) || gvm_str_eq(a->info->agent, b->info->agent);
     bool alive = a->expires_ns == 0 || (b->expires_ns && b->expires_ns <= a->expires_ns);
     bool port = a->port == 0 || a->port == b->port;
-    bool proto = a->proto == b->proto || (a->flags & RULES_TOTAL_DENY);
+    bool proto =
+        a->proto == b->proto || ((a->flags & RULES_TOTAL_DENY) && b->proto == GVM_PROTO_TCP);
+    if (a->flags & (RULES_NARROW | RULES_WINDOW))
+        return false; /* it takes some of them only */
     return proto && port && agent && alive && covers_methods(a, b) &&
            covers_host(a->info, b->info) && covers_path(a, b);
 }

@@ -1,6 +1,6 @@
 /* rules/match.c - does one rule match the facts? Everything here is per candidate, so it is short.
  */
-#include "rules/rules_int.h"
+#include "rules/narrow.h"
 
 #include <stdlib.h>
 
@@ -78,13 +78,12 @@ void rules_query_done(struct rules_query *q)
     q->scratch = NULL;
 }
 
-static int match_regex(struct rules_query *q, const struct rule *r, struct gvm_str path)
+int rules_regex_match(struct rules_query *q, const pcre2_code *re, struct gvm_str path)
 {
     struct rules_scratch *s = take_scratch(q);
     if (!s)
         return -1;
-    int n =
-        pcre2_match(r->re, (PCRE2_SPTR)(path.n ? path.p : ""), path.n, 0, 0, s->data, s->context);
+    int n = pcre2_match(re, (PCRE2_SPTR)(path.n ? path.p : ""), path.n, 0, 0, s->data, s->context);
     if (n == PCRE2_ERROR_NOMATCH)
         return 0;
     return n >= 0 ? 1 : -1;
@@ -132,7 +131,7 @@ static int match_path(struct rules_query *q, const struct rule *r)
     case RULES_PATH_SEGMENTS:
         return rules_match_segments(r, path);
     case RULES_PATH_REGEX:
-        return match_regex(q, r, path);
+        return rules_regex_match(q, r->re, path);
     }
     return -1;
 }
@@ -156,6 +155,8 @@ bool rules_match_connection(const struct rule *r, const struct gvm_facts *f)
     if (r->port && r->port != f->port)
         return false;
     if (r->expires_ns && f->now_ns >= r->expires_ns)
+        return false;
+    if ((r->flags & RULES_WINDOW) && !rules_in_window(r->info->narrow, f->now_ns))
         return false;
     return !(r->flags & RULES_HAS_AGENT) || gvm_glob(r->info->agent, f->agent);
 }

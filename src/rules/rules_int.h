@@ -46,7 +46,14 @@ struct rules_segment {
     bool any; /* exactly one non-empty segment, whatever it says */
 };
 
-enum { RULES_HAS_AGENT = 1, RULES_HAS_OTHERS = 2, RULES_TOTAL_DENY = 4, RULES_OPAQUE = 8 };
+enum {
+    RULES_HAS_AGENT = 1,
+    RULES_HAS_OTHERS = 2,
+    RULES_TOTAL_DENY = 4,
+    RULES_OPAQUE = 8,
+    RULES_NARROW = 16, /* looks further than head and connection: info->narrow */
+    RULES_WINDOW = 32, /* holds at some times of the day only */
+};
 
 struct rule {
     uint32_t methods; /* bits of rules_method_bit(), or RULES_ANY_METHOD */
@@ -64,6 +71,8 @@ struct rule {
     const struct rule_info *info;
 };
 
+struct rules_narrow;
+
 struct rule_info {
     enum rules_host host_kind;
     struct gvm_str host;  /* exact name, or the suffix without its dot */
@@ -75,6 +84,8 @@ struct rule_info {
     uint32_t delay_ms, line;
     bool private_ok, intercept;
     struct gvm_str name, reason;
+    struct rules_narrow *narrow;   /* NULL: none */
+    const struct gvm_limit *limit; /* NULL: none */
 };
 
 struct rules_list {
@@ -127,6 +138,7 @@ struct gvm_ruleset {
     uint64_t suffix_lens[4]; /* bit n: some suffix is n bytes long */
     uint32_t *numbers;
     bool any_opaque;
+    uint32_t bad_line, bad_col; /* while compiling: where a test is that was refused */
     struct gvm_conf_decision dflt;
     /* One scratch for all; who finds it taken makes one for the moment. */
     struct rules_scratch *scratch;
@@ -152,8 +164,8 @@ void rules_index_walk(const struct gvm_ruleset *rs, struct gvm_str host, struct 
 /* match.c */
 uint32_t rules_method_bit(struct gvm_str method); /* 0 when it has none */
 struct gvm_str rules_first_segment(struct gvm_str path);
-/* Everything but the host: 1 matches, 0 does not, -1 a regex failed (which counts as a match that
- * denies). `bit` is rules_method_bit(f->method). */
+/* Everything but the host and what narrows the rule further: 1 matches, 0 does not, -1 a regex
+ * failed (which counts as a match that denies). `bit` is rules_method_bit(f->method). */
 struct rules_query {
     struct gvm_ruleset *rs;
     const struct gvm_facts *f;
@@ -162,6 +174,8 @@ struct rules_query {
     bool own_scratch;
 };
 int rules_match(struct rules_query *q, const struct rule *r);
+/* 1 found, 0 not, -1 stopped. */
+int rules_regex_match(struct rules_query *q, const pcre2_code *re, struct gvm_str s);
 bool rules_match_host(const struct rule_info *info, struct gvm_str host);
 /* Port, agent and expiry only: may this rule concern such a connection at all? */
 bool rules_match_connection(const struct rule *r, const struct gvm_facts *f);

@@ -15,7 +15,20 @@ static const char text[] =
     "agent = \"b*\"\nexpires_at = 1969-01-01T00:00:00Z\npath_regex = \"^/x\\\\d\"\n"
     "decision = { type = \"Delay\", milliseconds = 600000 }\n"
     "[[rules]]\nmethod = \"*\"\npattern = \"b\"\nintercept = \"none\"\ndecision = \"Allow\"\n"
-    "[[rules]]\npattern = \"c:22\"\nprotocol = \"tcp\"\ndecision = \"Deny\"\n";
+    "[[rules]]\npattern = \"c:22\"\nprotocol = \"tcp\"\ndecision = \"Deny\"\n"
+    "[[rules]]\nmethod = \"POST\"\npattern = \"d\"\ndecision = \"Deny\"\nlimit = \"10MB/h\"\n"
+    "on_limit = { type = \"Delay\", milliseconds = 5 }\nunverifiable = \"RequireApproval\"\n"
+    "query = { name = \"q\", op = \"regex\", value = [\"a\", \"b\"] }\n"
+    "header = [{ name = \"h\", op = \"exists\" }, { name = \"i\", value = \"\" }]\n"
+    "body = [{ path = \"$.a\", op = \">=\", value = 0.1 }, { path = \"$.b\", value = [1, true, "
+    "\"x\"] }]\n"
+    "form = { name = \"f\", op = \"glob\", value = \"*\" }\nmax_body_bytes = 77\n"
+    "graphql = { operation = \"mutation\", name = \"N\", field = [\"x\", \"y*\"] }\n"
+    "mcp = { method = \"m\", tool = \"t\", args = { path = \"$..z\", op = \"absent\" } }\n"
+    "git = { push = \"refs/*\", repo = [\"o/*\"], force = true, delete = false }\n"
+    "payload_field = \"p\"\npayload_match = [\"v\"]\npayload_query_alias_match = [\"w\"]\n"
+    "condition = { kind = \"time_window\", window = \"23:00-01:30\", tz = \"Europe/Berlin\", "
+    "outside = true }\n";
 
 static struct gvm_conf *parse(const char *t)
 {
@@ -45,7 +58,13 @@ static void test_round_trip(void **state)
     encode(back, &two);
     assert_true(gvm_str_eq(gvm_buf_str(&one), gvm_buf_str(&two)));
     assert_string_equal(c->hash, back->hash);
-    assert_int_equal(back->nrules, 3);
+    assert_int_equal(back->nrules, 4);
+    const struct gvm_conf_narrow *n = back->rules[3].narrow;
+    assert_true(gvm_str_eqz(n->body.list[0].values[0].text, "0.1"));
+    assert_int_equal(n->body.list[1].nvalues, 3);
+    assert_int_equal(n->limit, 10 << 20);
+    assert_true(n->git_force == GVM_YES && n->git_delete == GVM_NO && n->zone.n > 0 &&
+                n->zone.rule.n);
     const struct gvm_conf_rule *a = &c->rules[0], *b = &back->rules[0];
     assert_true(gvm_str_eq(a->name, b->name) && gvm_str_eq(a->path_regex, b->path_regex));
     assert_true(a->expires_ns == b->expires_ns && a->expires_ns < 0);
