@@ -42,6 +42,10 @@ int stream_write(struct stream *s, const void *p, size_t n)
     return 0;
 }
 
+void px_inspect_done(struct px_request *rq)
+{
+    (void)rq;
+}
 void px_conn_close(struct px_conn *c, uint64_t linger_ms, const char *error)
 {
     (void)linger_ms;

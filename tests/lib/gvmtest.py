@@ -4,6 +4,7 @@ Environment: GVM_BIN names the folder with gvm and gvmd. Everything a script mak
 temporary folder and ends with it.
 """
 import atexit
+import hashlib
 import http.server
 import json
 import os
@@ -134,7 +135,7 @@ class EchoHandler(http.server.BaseHTTPRequestHandler):
         body = self._body()
         seen = {"method": self.command, "target": self.path, "host": self.headers.get("Host"),
                 "headers": [[k, v] for k, v in self.headers.items()], "length": len(body),
-                "body": body[:2000].decode("latin-1"), "peer": self.client_address[1]}
+                "sha256": hashlib.sha256(body).hexdigest(), "body": body[:2000].decode("latin-1"), "peer": self.client_address[1]}
         self.server.seen.append(seen)
         path = self.path.split("?")[0]
         if path.startswith("/status/"):

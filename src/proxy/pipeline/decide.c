@@ -30,6 +30,7 @@ static void facts_of(const struct px_request *rq, struct gvm_facts *f)
         f->method = gvm_str(rq->method);
         f->path = gvm_buf_str(&rq->path);
         f->query = gvm_buf_str(&rq->query);
+        f->fields = px_fields(rq);
     }
 }
 
@@ -77,6 +78,8 @@ static bool names_address(const struct gvm_conf_rule *r, const char *host)
 static void verdict_http(struct px_request *rq, const struct gvm_facts *f, struct gvm_verdict *v)
 {
     gvm_rules_decide(rq->policy->rules, f, v);
+    if (v->needs_body) /* there is none, or it is here */
+        px_inspect(rq, f, v);
     if (v->rule < 0 && rq->run->has_default) {
         v->decision = rq->run->dflt.type;
         v->delay_ms = rq->run->dflt.delay_ms;
@@ -161,6 +164,9 @@ static void give_verdict(struct px_request *rq)
     rq->verdict = (struct gvm_verdict){.rule = -1};
     facts_of(rq, &f);
     by_kind[rq->kind](rq, &f, &rq->verdict);
+    if (rq->verdict.needs_body)
+        return; /* px_judge() comes again */
+    px_limit(rq);
     rq->enforced = rq->run->watch ? GVM_ALLOW : rq->verdict.decision;
     if (carries_placeholder(rq)) {
         if (rq->verdict.decision != GVM_DENY)
@@ -278,13 +284,18 @@ void px_judge(struct px_request *rq)
         park(rq);
         return;
     }
+    px_policy_unref(rq->policy); /* of a first look, before the body was read */
     rq->policy = px_policy_get(rq->px, rq->run->policy_id);
     if (!rq->policy) {
         px_refuse(rq, 503, "policy", "no rules are loaded for this run");
         return;
     }
-    rq->run->requests++;
     give_verdict(rq);
+    if (rq->verdict.needs_body) {
+        px_inspect_wait(rq);
+        return;
+    }
+    rq->run->requests++;
     record_and_act(rq);
 }
 

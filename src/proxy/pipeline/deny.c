@@ -7,6 +7,7 @@ struct answer {
     const char *decision; /* NULL: none was taken */
     const char *why;      /* class of a refusal, NULL: none */
     struct gvm_str rule, reason;
+    const char *unseen; /* what could not be seen, NULL: nothing */
     const char *next;
     const char *record; /* error for the outcome, NULL: none */
     bool close;
@@ -25,6 +26,8 @@ static void write_json(const struct px_request *rq, const struct answer *a, stru
     if (a->rule.n)
         gvm_jw_kstr(&w, "rule", a->rule);
     gvm_jw_kstr(&w, "reason", a->reason);
+    if (a->unseen)
+        gvm_jw_kstrz(&w, "unverifiable", a->unseen);
     if (rq->host[0])
         gvm_jw_kstrz(&w, "host", rq->host);
     if (rq->method[0]) {
@@ -117,6 +120,7 @@ void px_deny(struct px_request *rq, const char *reason)
                    .decision = "Deny",
                    .rule = v->name,
                    .reason = why,
+                   .unseen = v->unverifiable ? v->why : NULL,
                    .next = "Do not retry this request. Go on without it, or ask the owner to "
                            "allow it in gvm.toml."});
 }

@@ -69,6 +69,8 @@ void px_body(struct px_request *rq, struct gvm_str span)
     }
     if (gvm_buf_adds(&rq->held, span) < 0)
         rq->front->close(rq, 0, "out of memory");
+    else if (rq->inspecting)
+        px_inspect_more(rq);
     else if (rq->held.len > PX_PIPELINED)
         rq->front->pause(rq);
 }
@@ -76,6 +78,8 @@ void px_body(struct px_request *rq, struct gvm_str span)
 void px_body_end(struct px_request *rq)
 {
     rq->in_done = true;
+    if (rq->inspecting)
+        px_inspect_more(rq);
     if (rq->state != PX_BODY)
         return;
     pass_end(rq);

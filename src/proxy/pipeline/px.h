@@ -43,7 +43,10 @@
 #define PX_LINGER_MS       3000u /* for the last bytes of an answer to leave; what comes is dropped */
 #define PX_EXCERPT_WAIT_MS 300u /* for body bytes to show to a person */
 #define PX_EXCERPT         1024u
-#define PX_GRANTS          1000u /* live grants of one run */
+#define PX_INSPECT_TOTAL                                                                           \
+    (256u << 20)         /* bytes of bodies that are read before they are judged, in all */
+#define PX_LIMITS 10000u /* rules of one run whose use is counted */
+#define PX_GRANTS 1000u  /* live grants of one run */
 
 struct px;
 struct px_run;
@@ -135,6 +138,7 @@ struct px_run {
     struct px_leaf *newest, *oldest;
     struct px_grant *grants;
     unsigned ngrants;
+    struct gvm_map *limits; /* rule name -> struct gvm_limit_count */
     uint8_t salt[16];
     uint64_t next_id;
     int64_t crowded_ns; /* when too many connections were last recorded */
@@ -303,6 +307,8 @@ struct px_request {
     struct gvm_http1_body in_body; /* HTTP/1: framing of the agent's body */
     bool in_done;                  /* the agent's body was read to its end */
     bool sent_end;                 /* and its end was passed on */
+    bool inspecting;               /* judged again when `held` has more than inspect_max, or all */
+    size_t inspect_max;            /* bytes set aside for it */
     char cred_id[65];
     /* upstream */
     struct upstream_ask *ask_up;
@@ -374,6 +380,7 @@ struct px {
     uv_prepare_t turn;
     uv_timer_t batch_timer;
     struct gvm_http1_head head;
+    size_t inspected; /* bytes set aside for bodies that are judged */
     bool stopping;
 };
 
@@ -509,6 +516,24 @@ void px_go(struct px_request *rq); /* allowed and recorded: forward */
 void px_unpark(struct px *px);
 /* It is closing: it is not judged any more. */
 void px_unpark_one(struct px_request *rq);
+
+/* inspect.c: rules that look at bodies. */
+/* The request's header fields as they will be forwarded. */
+struct gvm_str px_fields(const struct px_request *rq);
+/* Judges once more with the body, when it is here as far as it is looked at; else leaves *v, which
+ * still needs it. */
+void px_inspect(struct px_request *rq, const struct gvm_facts *f, struct gvm_verdict *v);
+/* Reads on until there is enough of it, then px_judge(). */
+void px_inspect_wait(struct px_request *rq);
+/* More of the body is in rq->held, or it came to its end. */
+void px_inspect_more(struct px_request *rq);
+void px_inspect_done(struct px_request *rq); /* gives the room back */
+
+/* limit.c */
+/* Counts a request against the limit of its rule, and replaces a verdict that is over it. */
+void px_limit(struct px_request *rq);
+/* The bytes that the request sent. */
+void px_limit_bytes(struct px_request *rq);
 
 /* approval.c */
 void px_ask(struct px_request *rq);

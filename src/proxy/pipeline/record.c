@@ -111,6 +111,12 @@ static void put_verdict(struct gvm_jw *w, const struct px_request *rq)
         gvm_jw_kint(w, "delay_ms", v->delay_ms);
     if (v->reason.n)
         gvm_jw_kstr(w, "reason", v->reason);
+    if (v->unverifiable)
+        gvm_jw_kstrz(w, "unverifiable", v->why);
+    if (v->partial)
+        gvm_jw_kbool(w, "partial", true);
+    if (v->over_limit)
+        gvm_jw_kbool(w, "over_limit", true);
     if (rq->run->watch) {
         gvm_jw_kbool(w, "watch", true);
         gvm_jw_kstrz(w, "enforced", gvm_decision_name(rq->enforced));
@@ -184,6 +190,7 @@ void px_outcome(struct px_request *rq, const char *error)
     if (!rq->live)
         return;
     rq->live = false;
+    px_limit_bytes(rq);
     rq->run->bytes_out += rq->bytes_out;
     rq->run->bytes_in += rq->bytes_in;
     px_record_outcome(rq, error);

@@ -110,6 +110,7 @@ void px_run_unref(struct px_run *run)
         return;
     px_leaves_free(run);
     px_grants_free(run);
+    gvm_map_free(run->limits);
     free_no_intercept(run);
     gvm_dns_names_free(run->names);
     SSL_CTX_free(run->tls);
