@@ -2,7 +2,7 @@
 # /usr/share/bash-completion/completions/gvm
 # shellcheck shell=bash
 
-_gvm_verbs="run watch suggest check explain trust reload approve diff review commit discard undo runs logs attach events stats audit status stop preflight selftest version help"
+_gvm_verbs="run watch suggest check explain test replay trust reload approve diff review commit discard undo runs logs attach events stats audit status stop preflight selftest version help"
 
 _gvm_options() {
     case $1 in
@@ -10,7 +10,9 @@ _gvm_options() {
     watch) echo "--agent-id --config --continue --cpus --default --detach --disk --env --help --hide --interactive --json --memory --no-intercept --pids --publish --reveal --sandbox --timeout --watch --without --workspace" ;;
     suggest) echo "--apply --config --help --json --run --writes" ;;
     check) echo "--help --json --strict" ;;
-    explain) echo "--agent --config --help --json --protocol" ;;
+    explain) echo "--agent --body --config --header --help --json --protocol" ;;
+    test) echo "--config --help --json --quiet" ;;
+    replay) echo "--help --json --rules --run --since" ;;
     trust) echo "--help --list --remove" ;;
     reload) echo "--help --json" ;;
     approve) echo "--allow --deny --for --help --id --json --list --reason" ;;

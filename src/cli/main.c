@@ -23,6 +23,8 @@ static const struct cli_verb verbs[] = {
     ROW(suggest, "turn what a run did into rules"),
     ROW(check, "check a rule file"),
     ROW(explain, "which rule decides a request, and why"),
+    ROW(test, "are these requests decided as they should be?"),
+    ROW(replay, "what other rules would have decided"),
     ROW(trust, "use the rule file that came with a workspace"),
     ROW(reload, "make the daemon read its rules again"),
     ROW(approve, "answer requests that wait for a person"),

@@ -22,6 +22,8 @@ CLI_VERB(watch);
 CLI_VERB(suggest);
 CLI_VERB(check);
 CLI_VERB(explain);
+CLI_VERB(test);
+CLI_VERB(replay);
 CLI_VERB(trust);
 CLI_VERB(reload);
 CLI_VERB(approve);

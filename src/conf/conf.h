@@ -215,6 +215,29 @@ int gvm_conf_parse(struct gvm_str text, const char *label, const char *base, str
 int gvm_conf_default(struct gvm_conf **ret, struct gvm_err *err) GVM_MUST_CHECK;
 void gvm_conf_free(struct gvm_conf *c); /* wipes credential values */
 
+/* ---- cases for `gvm test` ---- */
+
+struct gvm_case {
+    struct gvm_str name, method, url; /* with tcp: HOST:PORT */
+    struct gvm_str agent, fields, body;
+    struct gvm_str rule;      /* the rule that should decide; "" = any */
+    enum gvm_decision expect; /* when has_expect */
+    bool tcp, has_body, has_expect;
+    int64_t now_ns; /* 0 = the time of the test */
+    uint32_t line;
+};
+
+struct gvm_cases {
+    struct gvm_case *list;
+    uint32_t n;
+    struct gvm_str rules; /* the file they are for, as a path; "" = the one in force */
+    struct gvm_conf *owner;
+};
+
+/* Reads a file of cases; all or nothing. Free with gvm_cases_free(). */
+int gvm_cases_load(const char *path, struct gvm_cases **ret, struct gvm_err *err) GVM_MUST_CHECK;
+void gvm_cases_free(struct gvm_cases *cs);
+
 /* The policy text: JSON of everything but credentials; what the proxy gets and what `hash` is over.
  */
 int gvm_policy_encode(const struct gvm_conf *c, struct gvm_buf *out) GVM_MUST_CHECK;

@@ -132,6 +132,11 @@ int conf_read_document(struct conf_ctx *x, const struct conf_node *root) GVM_MUS
 int conf_resolve(struct conf_ctx *x, const struct conf_node *at, struct gvm_str text,
                  char dst[GVM_PATH_MAX]) GVM_MUST_CHECK;
 
+/* The directory of `path`, for what it names relative to itself. */
+int conf_base(const char *path, char dst[GVM_PATH_MAX], struct gvm_err *err) GVM_MUST_CHECK;
+/* Checks and parses a TOML text. */
+int conf_parse_text(struct conf_ctx *x, struct gvm_str text, struct conf_toml **ret,
+                    const struct conf_node **ret_root) GVM_MUST_CHECK;
 /* An empty configuration with every default. */
 int conf_new(size_t max, struct gvm_conf **ret, struct gvm_err *err) GVM_MUST_CHECK;
 /* Fills c->hash from its policy text. */

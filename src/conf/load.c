@@ -153,13 +153,20 @@ static int parse_toml(struct conf_ctx *x, struct gvm_str text, struct conf_toml 
     return 0;
 }
 
+int conf_parse_text(struct conf_ctx *x, struct gvm_str text, struct conf_toml **ret,
+                    const struct conf_node **ret_root)
+{
+    int r = text.n > GVM_MAX_CONFIG
+                ? gvm_err_set(x->err, EFBIG, "%s: longer than %u bytes", x->label, GVM_MAX_CONFIG)
+                : check_text(x, text);
+    return r < 0 ? r : parse_toml(x, text, ret, ret_root);
+}
+
 static int read_text(struct conf_ctx *x, struct gvm_str text)
 {
     struct conf_toml *toml = NULL;
     const struct conf_node *root = NULL;
-    int r = check_text(x, text);
-    if (r >= 0)
-        r = parse_toml(x, text, &toml, &root);
+    int r = conf_parse_text(x, text, &toml, &root);
     if (r >= 0)
         r = conf_read_document(x, root);
     if (r >= 0)
@@ -238,19 +245,27 @@ static int read_file(const char *path, struct gvm_buf *text, mode_t *ret_mode, s
     return 0;
 }
 
+int conf_base(const char *path, char dst[GVM_PATH_MAX], struct gvm_err *err)
+{
+    const char *slash = strrchr(path, '/');
+    size_t n = slash ? (size_t)(slash - path) : 1;
+    struct gvm_str dir = {slash ? path : ".", n ? n : 1};
+    if (gvm_str_copy(dst, GVM_PATH_MAX, dir) < 0)
+        return gvm_err_set(err, ENAMETOOLONG, "the path of the configuration is too long");
+    return 0;
+}
+
 int gvm_conf_load(const char *path, struct gvm_conf **ret, struct gvm_err *err)
 {
     struct conf_ctx x = {.label = path, .err = err};
     char base[GVM_PATH_MAX];
     struct gvm_buf text;
-    const char *slash = strrchr(path, '/');
-    int n =
-        snprintf(base, sizeof base, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
-    if (n < 0 || n >= (int)sizeof base)
-        return gvm_err_set(err, ENAMETOOLONG, "the path of the configuration is too long");
-    x.base = n ? base : "/";
+    int r = conf_base(path, base, err);
+    if (r < 0)
+        return r;
+    x.base = base;
     gvm_buf_init(&text, GVM_MAX_CONFIG);
-    int r = read_file(path, &text, &x.mode, err);
+    r = read_file(path, &text, &x.mode, err);
     x.loose = (x.mode & 077) != 0;
     if (r >= 0)
         r = parse_in(&x, gvm_buf_str(&text), ret);

@@ -39,6 +39,8 @@ static enum outcome judge_narrow(struct search *s, const struct rule *r)
 {
     const struct rule_info *info = r->info;
     struct rules_seen seen;
+    if (s->q.f->head_unknown && (info->narrow->query.n || info->narrow->header.n))
+        return UNREAD;
     rules_narrow_judge(&s->q, info->narrow, info->decision >= GVM_DELAY, &seen);
     if (seen.failed)
         return FAILED;

@@ -31,6 +31,9 @@ struct gvm_facts {
     struct gvm_str query; /* as forwarded, without '?' */
     struct gvm_str agent;
     int64_t now_ns;
+    /* Query and fields are not known, as in the record: rules that look at them wait for more, as
+     * those that look at a body do. */
+    bool head_unknown;
     struct gvm_str fields; /* header fields as forwarded: whole lines, "Name: value\r\n" */
     /* HTTP: what the request carries, NULL while it was not read. Decoded views are kept in it,
      * which changes no verdict. */

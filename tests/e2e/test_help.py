@@ -10,7 +10,7 @@ import gvmtest
 tap = gvmtest.Tap()
 home = gvmtest.Home()
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-VERBS = ("run watch suggest check explain trust reload approve diff review commit discard undo runs logs attach "
+VERBS = ("run watch suggest check explain test replay trust reload approve diff review commit discard undo runs logs attach "
          "events stats audit status stop preflight selftest version help").split()
 
 
