@@ -15,5 +15,6 @@
 #include "body/git_push.h"
 #include "body/graphql.h"
 #include "body/json_path.h"
+#include "body/ws.h"
 
 #endif

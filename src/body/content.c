@@ -82,6 +82,11 @@ int body_plain(struct gvm_content *c, size_t max, struct gvm_str *ret)
     return 0;
 }
 
+int gvm_content_plain(struct gvm_content *c, size_t max, struct gvm_str *ret)
+{
+    return body_plain(c, max, ret);
+}
+
 /* ---- JSON ---- */
 
 static int base64_value(char c)

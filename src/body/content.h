@@ -32,6 +32,9 @@ void gvm_content_free(struct gvm_content *c);
  * why, in a few words. `max` is the limit of the rule that asks. */
 const char *gvm_content_why(const struct gvm_content *c);
 
+/* The body as it is, decoded. */
+int gvm_content_plain(struct gvm_content *c, size_t max, struct gvm_str *ret) GVM_MUST_CHECK;
+
 /* The body as JSON. *ret_loose: it was wrapped in base64, which few servers undo. */
 int gvm_content_json(struct gvm_content *c, size_t max, const struct gvm_json **ret,
                      bool *ret_loose) GVM_MUST_CHECK;
