@@ -57,6 +57,13 @@ method = "POST"
 pattern = "{API}/later"
 decision = "Allow"
 [[rules]]
+name = "large and small"
+method = "POST"
+pattern = "{API}/large"
+body = {{ path = "$.amount", op = "<", value = 10 }}
+max_body_bytes = 8000000
+decision = "Allow"
+[[rules]]
 name = "search"
 method = "GET"
 pattern = "{API}/search"
@@ -295,6 +302,17 @@ def call(tool, **arguments):
     return {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": arguments}}
 
 
+def test_large_allowed():
+    """Looked at by its beginning only where the rule says so; what is let through arrives whole."""
+    body = b'{"amount": 1, "x": "' + os.urandom(2 << 20).hex().encode() + b'"}'
+    for framing in ("length", "chunked"):
+        before = len(api.seen)
+        answer = post("/large", body, framing=framing, size=50000)
+        seen = api.seen[before:] or [{}]
+        tap.ok(answer.status == 200 and seen[0].get("sha256") == hashlib.sha256(body).hexdigest(),
+               f"4 MB that were judged arrive as they were sent, {framing}", answer.raw)
+
+
 def test_mcp():
     rows = [(call("read_file"), 200, "a tool on the list"), (call("delete_file"), 403, "another tool"),
             ([call("read_file"), call("list_files")], 200, "a batch of both"),
@@ -376,7 +394,7 @@ def test_records():
 
 
 for test in (test_codings, test_unseen, test_size, test_no_rule_no_wait, test_timing, test_pipelined,
-             test_delay_keeps_bytes, test_mcp, test_head_conditions, test_limits, test_prior, test_records):
+             test_delay_keeps_bytes, test_large_allowed, test_mcp, test_head_conditions, test_limits, test_prior, test_records):
     try:
         test()
     except Exception as e:

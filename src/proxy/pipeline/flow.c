@@ -100,6 +100,18 @@ static bool recorded_before(struct px_request *rq, size_t n)
     return !rq->unsent || n < BATCHED || px_batch_flush(rq->px) == 0;
 }
 
+/* A body that was judged may be larger than what is framed at once. */
+static void pass_held(struct px_request *rq)
+{
+    struct gvm_str all = gvm_buf_str(&rq->held);
+    while (all.n) {
+        struct gvm_str piece = {all.p, all.n < PX_PIPELINED ? all.n : PX_PIPELINED};
+        pass_on(rq, piece);
+        all.p += piece.n;
+        all.n -= piece.n;
+    }
+}
+
 static void send_request(struct px_request *rq)
 {
     bool had = rq->held.len > 0;
@@ -109,8 +121,7 @@ static void send_request(struct px_request *rq)
     stream_batch_begin(&rq->px->loop);
     rq->bytes_out += rq->head.len + rq->cred.len;
     rq->back->head(rq);
-    if (had)
-        pass_on(rq, gvm_buf_str(&rq->held));
+    pass_held(rq);
     if (rq->in_done)
         pass_end(rq);
     stream_batch_end(&rq->px->loop);
