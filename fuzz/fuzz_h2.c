@@ -46,6 +46,10 @@ void px_inspect_done(struct px_request *rq)
 {
     (void)rq;
 }
+void px_ws_free(struct px_request *rq)
+{
+    (void)rq;
+}
 void px_conn_close(struct px_conn *c, uint64_t linger_ms, const char *error)
 {
     (void)linger_ms;

@@ -402,7 +402,7 @@ const struct conf_field conf_narrow_fields[] = {
     {"graphql", CONF_TABLE, set_graphql, false},
     {"mcp", CONF_TABLE, set_mcp, false},
     {"git", CONF_TABLE, set_git, false},
-    {"ws", CONF_TABLE, set_ws, true},
+    {"ws", CONF_TABLE, set_ws, false},
     {"grpc", 0, NULL, true},
     {"condition", CONF_TABLE, set_condition, false},
     {"limit", CONF_STRING, set_limit, false},
@@ -435,6 +435,23 @@ static int check_sight(struct conf_ctx *x, const struct conf_rule_in *in)
     return 0;
 }
 
+/* A message cannot be held while others overtake it, so there is yes and no. */
+static int check_ws(struct conf_ctx *x, const struct conf_rule_in *in)
+{
+    const struct gvm_conf_narrow *n = in->r->narrow;
+    enum gvm_decision d = in->r->decision.type;
+    bool late = n->has_unverifiable && !n->unverifiable_next &&
+                (n->unverifiable.type == GVM_DELAY || n->unverifiable.type == GVM_REQUIRE_APPROVAL);
+    if (d == GVM_DELAY || d == GVM_REQUIRE_APPROVAL || late)
+        return conf_bad_at(
+            x, in->by_ws,
+            "a rule for messages decides Allow, AuditOnly or Deny; delay or ask about "
+            "the handshake instead");
+    if (n->limit)
+        return conf_bad_at(x, in->by_ws, "a rule for messages has no limit; take it out");
+    return 0;
+}
+
 int conf_check_narrow(struct conf_ctx *x, const struct conf_node *v, struct conf_rule_in *in)
 {
     struct gvm_conf_narrow *n = in->r->narrow;
@@ -442,6 +459,9 @@ int conf_check_narrow(struct conf_ctx *x, const struct conf_node *v, struct conf
     if (!n)
         return 0;
     int r = check_sight(x, in);
+    if (r < 0)
+        return r;
+    r = in->by_ws ? check_ws(x, in) : 0;
     if (r < 0)
         return r;
     if (in->on_limit && !n->limit)

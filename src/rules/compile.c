@@ -196,6 +196,7 @@ static int compile_rules(struct gvm_ruleset *rs, const struct gvm_conf *conf, st
             bool regex = rs->rules[i].info->host.p && conf->rules[i].path_regex.n;
             return place_error(rs, conf, &conf->rules[i], regex, r, err);
         }
+        rs->any_ws = rs->any_ws || rs->rules[i].proto == GVM_PROTO_WS;
         rs->any_opaque = rs->any_opaque || (rs->rules[i].flags & RULES_OPAQUE);
     }
     return rules_index_build(rs) < 0 ? gvm_err_set(err, ENOMEM, "no memory for the rule index") : 0;

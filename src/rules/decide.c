@@ -303,6 +303,25 @@ bool gvm_rules_opaque(const struct gvm_ruleset *rs, const struct gvm_facts *f,
     return false;
 }
 
+/* ---- WebSocket ---- */
+
+unsigned gvm_rules_ws(const struct gvm_ruleset *rs, const struct gvm_facts *f, size_t *ret_max)
+{
+    unsigned bits = 0;
+    *ret_max = 0;
+    if (!rs->any_ws)
+        return 0;
+    for (uint32_t i = 0; i < rs->nrules; i++) {
+        const struct rule *r = &rs->rules[i];
+        if (r->proto != GVM_PROTO_WS || !rules_match_host(r->info, f->host))
+            continue;
+        bits |= r->info->narrow->conf.ws_direction;
+        if (r->info->narrow->max_body > *ret_max)
+            *ret_max = r->info->narrow->max_body;
+    }
+    return bits;
+}
+
 /* ---- explain ---- */
 
 /* Every rule in turn, without the index: what explain shows does not depend on what it explains. */

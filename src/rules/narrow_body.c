@@ -361,6 +361,39 @@ static void judge_payload(struct rules_query *q, const struct rules_narrow *n, b
                                .why = field.blind ? field.why : alias.why};
 }
 
+/* ---- WebSocket messages ---- */
+
+static void judge_text(struct rules_query *q, const struct rules_narrow *n, struct rules_seen *ret)
+{
+    struct gvm_str text;
+    if (looked(q, gvm_content_plain(q->f->content, n->max_body, &text), ret) < 0)
+        return;
+    bool fits = rules_any_glob(&n->conf.ws_text, text);
+    *ret = (struct rules_seen){.all = fits, .some = fits};
+}
+
+static void judge_message(struct rules_query *q, const struct rules_narrow *n,
+                          struct rules_seen *ret)
+{
+    const struct gvm_json *root;
+    struct rules_seen one;
+    bool loose = false;
+    *ret = (struct rules_seen){.all = true, .some = true};
+    if (!(n->conf.ws_direction & q->f->ws_direction)) {
+        *ret = (struct rules_seen){0};
+        return;
+    }
+    if (n->conf.ws_text.n) {
+        judge_text(q, n, &one);
+        rules_and(ret, &one);
+    }
+    if (n->ws_json.n && rules_possible(ret)) {
+        if (looked(q, gvm_content_json(q->f->content, n->max_body, &root, &loose), &one) == 0)
+            rules_judge_json(q, &n->ws_json, root, loose, &one);
+        rules_and(ret, &one);
+    }
+}
+
 /* ---- all of it ---- */
 
 void rules_judge_body(struct rules_query *q, const struct rules_narrow *n, bool permissive,
@@ -369,6 +402,10 @@ void rules_judge_body(struct rules_query *q, const struct rules_narrow *n, bool 
     const struct gvm_conf_narrow *c = &n->conf;
     struct rules_seen one;
     *ret = (struct rules_seen){.all = true, .some = true};
+    if (c->ws) {
+        judge_message(q, n, ret);
+        return;
+    }
     if (n->body.n) {
         judge_json(q, n, &one);
         rules_and(ret, &one);

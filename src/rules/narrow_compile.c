@@ -196,7 +196,7 @@ static int check_refs(const struct gvm_conf_texts *t, struct gvm_err *err)
 
 static bool looks_at_body(const struct gvm_conf_narrow *c)
 {
-    return c->body.n || c->form.n || c->graphql || c->mcp || c->payload_field.n ||
+    return c->ws || c->body.n || c->form.n || c->graphql || c->mcp || c->payload_field.n ||
            c->payload_alias.n || (c->git && (c->git_push.n || c->git_force || c->git_delete));
 }
 

@@ -31,6 +31,7 @@ struct gvm_facts {
     struct gvm_str query; /* as forwarded, without '?' */
     struct gvm_str agent;
     int64_t now_ns;
+    unsigned ws_direction; /* GVM_PROTO_WS: GVM_WS_SEND or GVM_WS_RECEIVE */
     /* Query and fields are not known, as in the record: rules that look at them wait for more, as
      * those that look at a body do. */
     bool head_unknown;
@@ -99,6 +100,9 @@ void gvm_rules_decide(const struct gvm_ruleset *rs, const struct gvm_facts *f,
  * at. */
 bool gvm_rules_opaque(const struct gvm_ruleset *rs, const struct gvm_facts *f,
                       struct gvm_verdict *ret);
+/* Which messages of a WebSocket may some rule want to see: bits of GVM_WS_*, and in *ret_max the
+ * most that one of them looks at. Only the host is looked at. */
+unsigned gvm_rules_ws(const struct gvm_ruleset *rs, const struct gvm_facts *f, size_t *ret_max);
 /* Indexes of all rules that match, in order, up to cap; for explain. */
 size_t gvm_rules_matches(const struct gvm_ruleset *rs, const struct gvm_facts *f, int32_t *out,
                          size_t cap);

@@ -137,7 +137,7 @@ struct gvm_ruleset {
     struct rules_table hosts, firsts;
     uint64_t suffix_lens[4]; /* bit n: some suffix is n bytes long */
     uint32_t *numbers;
-    bool any_opaque;
+    bool any_opaque, any_ws;
     uint32_t bad_line, bad_col; /* while compiling: where a test is that was refused */
     struct gvm_conf_decision dflt;
     /* One scratch for all; who finds it taken makes one for the moment. */

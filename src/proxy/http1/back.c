@@ -107,6 +107,14 @@ static void upgraded(struct px_request *rq, const struct gvm_http1_head *h)
 {
     rq->status = 101;
     rq->rhead_done = rq->upgraded = true;
+    struct gvm_str agreed = {"", 0};
+    for (unsigned i = 0; i < h->nheaders; i++)
+        if (gvm_str_ieqz(h->headers[i].name, "sec-websocket-extensions"))
+            agreed = agreed.n ? GVM_STR("more, than one") : h->headers[i].value;
+    if (!px_ws_start(rq, agreed)) {
+        rq->front->close(rq, 0, "out of memory");
+        return;
+    }
     rq->front->head(rq, h);
     gvm_buf_consume(&rq->rin, h->length);
     px_relay_start(rq, gvm_buf_str(&rq->rin));

@@ -309,6 +309,7 @@ struct px_request {
     bool sent_end;                 /* and its end was passed on */
     bool inspecting;               /* judged again when `held` has more than inspect_max, or all */
     size_t inspect_max;            /* bytes set aside for it */
+    struct px_ws *ws;              /* a WebSocket that was opened, NULL: none */
     char cred_id[65];
     /* upstream */
     struct upstream_ask *ask_up;
@@ -529,6 +530,16 @@ void px_inspect_wait(struct px_request *rq);
 void px_inspect_more(struct px_request *rq);
 void px_inspect_done(struct px_request *rq); /* gives the room back */
 
+/* ws.c: a WebSocket after its handshake; rq->ws is there from px_ws_start() on. */
+struct px_ws_counts {
+    uint64_t sent, sent_bytes, received, received_bytes;
+};
+/* False: out of memory. `extensions`: what the server agreed to. */
+bool px_ws_start(struct px_request *rq, struct gvm_str extensions) GVM_MUST_CHECK;
+void px_ws_data(struct px_request *rq, bool from_agent, const uint8_t *p, size_t n);
+void px_ws_free(struct px_request *rq);
+bool px_ws_counts(const struct px_request *rq, struct px_ws_counts *ret);
+
 /* limit.c */
 /* Counts a request against the limit of its rule, and replaces a verdict that is over it. */
 void px_limit(struct px_request *rq);
@@ -594,6 +605,8 @@ void px_fail(struct px_request *rq, unsigned status, const char *reason);
 
 /* record.c: the entry is built in px->line. */
 void px_record_decision(struct px_request *rq);
+/* A message that was denied, or let through for the record. */
+void px_record_ws(struct px_request *rq, const char *direction, const struct gvm_verdict *v);
 void px_record_outcome(struct px_request *rq, const char *error);
 void px_record_refused(struct px_request *rq, unsigned status, const char *why, const char *reason,
                        struct gvm_str raw);

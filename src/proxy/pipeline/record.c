@@ -162,6 +162,35 @@ void px_record_decision(struct px_request *rq)
         record_tcp(rq);
 }
 
+static void put_ws(struct gvm_jw *w, const struct px_request *rq)
+{
+    struct px_ws_counts n;
+    if (!px_ws_counts(rq, &n))
+        return;
+    gvm_jw_key(w, "ws");
+    gvm_jw_object(w);
+    gvm_jw_kint(w, "sent", (int64_t)n.sent);
+    gvm_jw_kint(w, "sent_bytes", (int64_t)n.sent_bytes);
+    gvm_jw_kint(w, "received", (int64_t)n.received);
+    gvm_jw_kint(w, "received_bytes", (int64_t)n.received_bytes);
+    gvm_jw_object_end(w);
+}
+
+void px_record_ws(struct px_request *rq, const char *direction, const struct gvm_verdict *v)
+{
+    struct gvm_jw w = begin(rq, "ws.message");
+    gvm_jw_kstrz(&w, "direction", direction);
+    gvm_jw_kstrz(&w, "decision", gvm_decision_name(v->decision));
+    gvm_jw_kstr(&w, "rule", v->name);
+    gvm_jw_kint(&w, "line", v->line);
+    gvm_jw_kstr(&w, "reason", v->reason);
+    if (v->unverifiable)
+        gvm_jw_kstrz(&w, "unverifiable", v->why);
+    gvm_entry_private(&w);
+    gvm_jw_kstrz(&w, "host", rq->host);
+    finish(&w);
+}
+
 void px_record_outcome(struct px_request *rq, const char *error)
 {
     char ip[INET6_ADDRSTRLEN], at[INET6_ADDRSTRLEN + 10];
@@ -171,6 +200,7 @@ void px_record_outcome(struct px_request *rq, const char *error)
     gvm_jw_kint(&w, "bytes_out", (int64_t)rq->bytes_out);
     gvm_jw_kint(&w, "bytes_in", (int64_t)rq->bytes_in);
     gvm_jw_kint(&w, "ms", (gvm_mono_ns() - rq->began_ns) / 1000000);
+    put_ws(&w, rq);
     gvm_entry_private(&w);
     gvm_jw_key(&w, "upstream");
     if (rq->up_port) {

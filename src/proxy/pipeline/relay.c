@@ -10,6 +10,10 @@ static void up_data(void *arg, const uint8_t *p, size_t n)
     struct px_request *rq = arg;
     struct px_conn *c = rq->conn;
     rq->bytes_in += n;
+    if (rq->ws) {
+        px_ws_data(rq, false, p, n);
+        return;
+    }
     if (c->agent && stream_write(c->agent, p, n) == 0 && stream_queued(c->agent) > GVM_STREAM_HIGH)
         stream_pause(rq->up);
 }
@@ -56,9 +60,16 @@ void px_relay_start(struct px_request *rq, struct gvm_str from_upstream)
     px_no_timer(rq);
     stream_idle(rq->up, 0, NULL);
     stream_set_events(rq->up, &up_events, rq);
-    if (from_upstream.n && c->agent && stream_write(c->agent, from_upstream.p, from_upstream.n) < 0)
+    if (from_upstream.n && rq->ws)
+        px_ws_data(rq, false, (const uint8_t *)from_upstream.p, from_upstream.n);
+    else if (from_upstream.n && c->agent &&
+             stream_write(c->agent, from_upstream.p, from_upstream.n) < 0)
         gvm_log(GVM_LOG_DEBUG, "a relay ended before it began");
+    if (px_conn_closed(c))
+        return;
     flush_early(c);
+    if (px_conn_closed(c))
+        return;
     px_conn_resume(c);
     stream_resume(rq->up);
     if (c->agent_eof)
@@ -74,6 +85,10 @@ void px_relay_data(struct px_conn *c, const uint8_t *p, size_t n)
 {
     struct px_request *rq = &c->rq;
     rq->bytes_out += n;
+    if (rq->ws) {
+        px_ws_data(rq, true, p, n);
+        return;
+    }
     if (stream_write(rq->up, p, n) == 0 && stream_queued(rq->up) > GVM_STREAM_HIGH)
         px_conn_pause(c);
 }

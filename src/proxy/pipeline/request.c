@@ -40,6 +40,7 @@ static void empty(struct gvm_buf *b)
 void px_request_reset(struct px_request *rq)
 {
     px_inspect_done(rq);
+    px_ws_free(rq);
     px_policy_unref(rq->policy);
     if (rq->cred.len)
         gvm_buf_wipe(&rq->cred);
@@ -83,6 +84,7 @@ void px_request_end(struct px_request *rq, uint64_t linger_ms, const char *error
 void px_request_done(struct px_request *rq)
 {
     px_inspect_done(rq);
+    px_ws_free(rq);
     gvm_buf_done(&rq->path);
     gvm_buf_done(&rq->query);
     gvm_buf_done(&rq->head);
