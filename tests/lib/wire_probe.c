@@ -9,6 +9,7 @@
  *   requests HEX
  * {"messages":[{method,target,minor,headers,body,keep_alive}...],"end":"more|done|refused",
  *                    "why":"..."}  - a whole connection
+ *   json HEX        {"ok":true,"text":"..."}: read and written again
  *   sni HEX         {"ok":true,"sni":"...","h2":bool} | {"ok":false,"more":true}
  */
 #include <stdio.h>
@@ -57,6 +58,58 @@ static void do_authority(struct gvm_str in, struct gvm_jw *w)
     gvm_jw_kstrz(w, "host", a.host);
     gvm_jw_kbool(w, "ip", a.is_ip);
     gvm_jw_kint(w, "port", a.port);
+}
+
+/* Token by token into a new text. */
+static void write_again(struct gvm_str in, struct gvm_buf *out)
+{
+    struct gvm_json_reader r;
+    struct gvm_json_token t;
+    struct gvm_buf s;
+    struct gvm_jw w;
+    gvm_buf_init(&s, LINE_MAX_BYTES);
+    gvm_jw_init(&w, out);
+    gvm_json_open(&r, in);
+    while (gvm_json_next(&r, &t) == 0 && t.type != GVM_JSON_END) {
+        gvm_buf_reset(&s);
+        if ((t.type == GVM_JSON_STRING || t.type == GVM_JSON_KEY) &&
+            gvm_json_unescape(t.raw, &s) < 0)
+            abort();
+        if (t.type == GVM_JSON_OBJECT)
+            gvm_jw_object(&w);
+        else if (t.type == GVM_JSON_OBJECT_END)
+            gvm_jw_object_end(&w);
+        else if (t.type == GVM_JSON_ARRAY)
+            gvm_jw_array(&w);
+        else if (t.type == GVM_JSON_ARRAY_END)
+            gvm_jw_array_end(&w);
+        else if (t.type == GVM_JSON_STRING)
+            gvm_jw_str(&w, gvm_buf_str(&s));
+        else if (t.type == GVM_JSON_KEY) {
+            gvm_jw_str(&w, gvm_buf_str(&s));
+            gvm_buf_addc(out, ':');
+            w.comma = false;
+        } else
+            gvm_jw_raw(&w, t.raw);
+    }
+    gvm_buf_done(&s);
+}
+
+static void do_json(struct gvm_str in, struct gvm_jw *w)
+{
+    struct gvm_arena *a = gvm_arena_new(64u << 20);
+    struct gvm_json *v;
+    struct gvm_buf out;
+    struct gvm_err err = {0};
+    gvm_buf_init(&out, LINE_MAX_BYTES);
+    if (!a)
+        abort();
+    if (say_ok(w, gvm_json_parse(a, in, &v, &err), &err)) {
+        write_again(in, &out);
+        key_hex(w, "text", gvm_buf_str(&out));
+    }
+    gvm_buf_done(&out);
+    gvm_arena_free(a);
 }
 
 static void do_target(struct gvm_str in, struct gvm_jw *w)
@@ -162,7 +215,7 @@ static const struct {
     void (*fn)(struct gvm_str, struct gvm_jw *);
 } commands[] = {
     {"ip", do_ip},   {"authority", do_authority}, {"target", do_target}, {"requests", do_requests},
-    {"sni", do_sni},
+    {"sni", do_sni}, {"json", do_json},
 };
 
 /* Answers one line into `out`; false when it is no command. */
