@@ -199,12 +199,12 @@ def two_lengths(number, head, s):
 def switch(number, head, s):
     if b"pgrade: websocket" not in head:
         return b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nno!"
-    s.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nhi")
+    s.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\x81\x02hi")
     while True:
-        part = s.recv(100)
+        part = s.recv(100)  # one masked frame; the mask is zero
         if not part:
             return None
-        s.sendall(part.upper())
+        s.sendall(b"\x81" + bytes([part[1] & 0x7f]) + part[6:].upper())
 
 
 def too_early(number, head, s):
@@ -725,9 +725,9 @@ def messages(run):
     with run.connect() as s:
         a = rig.ask(s, "GET http://switch.script.test/ws HTTP/1.1\r\nHost: switch.script.test\r\nConnection: Upgrade\r\n"
                        "Upgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n")
-        tap.eq((a.status, rig.exactly(s, 2)), (101, b"hi"), "a WebSocket handshake")
-        s.sendall(b"frames")
-        tap.eq(rig.exactly(s, 6), b"FRAMES", "and its bytes both ways")
+        tap.eq((a.status, rig.exactly(s, 4)), (101, b"\x81\x02hi"), "a WebSocket handshake")
+        s.sendall(b"\x81\x86\0\0\0\0frames")
+        tap.eq(rig.exactly(s, 8), b"\x81\x06FRAMES", "and its frames both ways")
     tap.eq(script("twolengths").status, 502, "a broken answer is not passed on")
     with run.connect() as s:
         a = rig.ask(s, "GET http://cut.script.test/x HTTP/1.1\r\nHost: cut.script.test\r\n\r\n")

@@ -631,8 +631,8 @@ time.sleep(2)
     done = home.python(hog, "400", "1", flags=("--memory", "100M"))
     tap.ok(done.returncode != 0 and "got" not in done.stdout, "K13 one process cannot take more", done.stdout + done.stderr)
     done = home.python(hog, "70", "3", flags=("--memory", "100M"))
-    # Without control groups a watcher finds out, a moment later: the third may have got its share by then.
-    tap.ok("--memory" in done.stderr and done.returncode != 0, "K13 T-O1 several together cannot either, and it is said why",
+    # The kernel ends one of them; without control groups a watcher ends the agent, when the third may have its share.
+    tap.ok("--memory" in done.stderr and (done.stdout.count("got") < 3 or done.returncode != 0), "K13 T-O1 several together cannot either, and it is said why",
            done.stdout + done.stderr)
     spin = """
 import os, time

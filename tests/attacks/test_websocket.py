@@ -156,7 +156,8 @@ def denied(host, peer, sent, name, code=1008, leaks=()):
     s = opened(host)
     s.sendall(sent)
     got = closed_with(s)
-    ok = got == code and wait(lambda: peer.ended) and not any(leak in peer.got for leak in leaks)
+    told = code != 1008 or wait(lambda: b"\x88" in peer.got[-2 - 4 - 2 - 130:])
+    ok = got == code and told and wait(lambda: peer.ended) and not any(leak in peer.got for leak in leaks)
     last = peer.got[-2 - 4 - 2 - 130:]
     tap.ok(ok and (code != 1008 or b"\x88" in last), name + f" closes with {code}", f"{got} {peer.got!r}")
     s.close()

@@ -23,8 +23,8 @@ BROKEN = [
      'decision = { type = "Allow" }\n', ":4:"),
     ("a control byte", '[[rules]]\nmethod = "GET"\npattern = "a.test\x1b"\n', ":3:"),
     ("a rule without decision", '[[rules]]\nmethod = "GET"\npattern = "a.test"\n', "decision"),
-    ("a body rule this version cannot enforce", '[[rules]]\nmethod = "POST"\npattern = "a.test"\n'
-     'payload_field = "x"\npayload_match = ["y"]\ndecision = { type = "Deny" }\n', "payload_field"),
+    ("a rule this version cannot enforce", '[[rules]]\nmethod = "POST"\npattern = "a.test"\n'
+     'grpc = "a.B/C"\ndecision = { type = "Deny" }\n', "grpc"),
 ]
 for what, text, must_say in BROKEN:
     home.write_config(text)
