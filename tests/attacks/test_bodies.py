@@ -390,7 +390,9 @@ def test_records():
     tap.ok(any(e.get("unverifiable") for e in large), "with what could not be seen")
     tap.ok(any(e.get("over_limit") for e in mine), "and the limits that were used up")
     text = open(os.path.join(home.top, "gvmd.stderr"), errors="replace").read()
-    tap.ok("5000" not in json.dumps(mine) and "transferFunds" not in text, "no body is in the ledger or the log")
+    said = json.dumps(mine) + text  # "large amounts" is a rule's name; a number could stand in a time or a hash
+    tap.ok("amount" not in said.replace("large amounts", "") and "transferFunds" not in said,
+           "no body is in the ledger or the log")
 
 
 for test in (test_codings, test_unseen, test_size, test_no_rule_no_wait, test_timing, test_pipelined,
