@@ -152,16 +152,20 @@ shutdown_lifetime 0 seconds
 
 
 def start_mitmproxy(top, certs, origin):
+    """mitmdump with an /etc/hosts of its own: it can be told no address for a name."""
     program = find("mitmdump")
     if not program:
         return None
     here = folder(top, "mitmproxy")
     port = gvmtest.free_port()
     ca = os.path.join(here, "mitmproxy-ca-cert.pem")
-    process = start([program, "--quiet", "--set", f"confdir={here}", "--listen-host", "127.0.0.1",
-                     "--listen-port", str(port), "--set", f"ssl_verify_upstream_trusted_ca={certs.ca}",
-                     "--set", "flow_detail=0", "--set", "connection_strategy=lazy",
-                     "--map-remote", f"|//{HOST}:|//{HOST}:"], port)
+    hosts = os.path.join(here, "hosts")
+    with open(hosts, "w") as f:
+        f.write(f"127.0.0.1 {HOST}\n")
+    command = (f"mount --bind {hosts} /etc/hosts && exec {program} --quiet --set confdir={here} "
+               f"--listen-host 127.0.0.1 --listen-port {port} --set flow_detail=0 "
+               f"--set ssl_verify_upstream_trusted_ca={certs.ca}")
+    process = start(["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", command], port)
     if not gvmtest.wait_for(lambda: os.path.exists(ca), 15):
         raise RuntimeError("mitmdump made no certificate")
     return Peer("mitmproxy", process, port, ca)
