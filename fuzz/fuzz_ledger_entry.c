@@ -1,5 +1,6 @@
-/* A segment file with anything in it: what a reader shows and what the writer's recovery makes of it.
- * Both must agree on the whole entries, and after recovery the log must be readable to its end. */
+/* A segment file with anything in it: what a reader shows and what the writer's recovery makes of
+ * it. Both must agree on the whole entries, and after recovery the log must be readable to its end.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

@@ -17,7 +17,8 @@ static void as_key(struct gvm_str s)
     gvm_buf_done(&out);
 }
 
-/* The first of these witnesses cosigned a note of the corpus; nobody has the secret of the second. */
+/* The first of these witnesses cosigned a note of the corpus; nobody has the secret of the second.
+ */
 static void as_witnessed(struct gvm_str s)
 {
     static const char *const texts[] = {

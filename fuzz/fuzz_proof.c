@@ -1,5 +1,5 @@
-/* Proof texts from anywhere, with the entry they are for. Input: entry, newline, proof. A proof that
- * holds must not hold for another entry. */
+/* Proof texts from anywhere, with the entry they are for. Input: entry, newline, proof. A proof
+ * that holds must not hold for another entry. */
 #include <stdlib.h>
 #include "ledger/evidence.h"
 
@@ -19,7 +19,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     if (gvm_proof_check(proof, entry, &keys, &index, &head, &err) < 0)
         return 0;
-    if (index >= head.size || gvm_proof_check(proof, GVM_STR("{}"), &keys, &index, &head, NULL) == 0)
+    if (index >= head.size ||
+        gvm_proof_check(proof, GVM_STR("{}"), &keys, &index, &head, NULL) == 0)
         abort();
     return 0;
 }

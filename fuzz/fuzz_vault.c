@@ -1,5 +1,6 @@
-/* A file under a passphrase, with anything in it. Parameters above 2^9 are passed over: scrypt is slow on purpose,
- * and the bounds have a unit test. Nothing opens: nobody sealed it with this passphrase. */
+/* A file under a passphrase, with anything in it. Parameters above 2^9 are passed over: scrypt is
+ * slow on purpose, and the bounds have a unit test. Nothing opens: nobody sealed it with this
+ * passphrase. */
 #include <stdlib.h>
 #include "core/vault.h"
 

@@ -1,6 +1,7 @@
-/* A whole ledger directory with anything in it. Input: three parts, each with its length before it (two
- * bytes, big-endian): checkpoint, tile/0/000, partial tile of width 3; the rest is the first segment. The
- * verifier must come to a verdict, and a verdict "good" must be the same the second time. */
+/* A whole ledger directory with anything in it. Input: three parts, each with its length before it
+ * (two bytes, big-endian): checkpoint, tile/0/000, partial tile of width 3; the rest is the first
+ * segment. The verifier must come to a verdict, and a verdict "good" must be the same the second
+ * time. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
-/* Replays stored inputs through a fuzz target: each file below the given folder is one test (TAP). */
+/* Replays stored inputs through a fuzz target: each file below the given folder is one test (TAP).
+ */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -46,7 +46,8 @@ static int read_head(const struct audit_opts *o, struct head *ret, struct gvm_er
     if (!r)
         r = audit_keys_load(o, &keys, err);
     if (!r)
-        r = gvm_err_wrap(err, gvm_keychain_open(gvm_buf_str(&ret->note), &keys, &ret->cp, NULL, err),
+        r = gvm_err_wrap(err,
+                         gvm_keychain_open(gvm_buf_str(&ret->note), &keys, &ret->cp, NULL, err),
                          "%s", path);
     return r;
 }

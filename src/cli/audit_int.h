@@ -35,15 +35,15 @@ int audit_protect_key(const struct audit_opts *o);
 int audit_unprotect_key(const struct audit_opts *o);
 int audit_head(const struct audit_opts *o);
 
-/* The keys a record may be signed with: one from its text, from a file that holds it, or (NULL) from the
- * ledger's directory; and those it came to vouch for, by what stands behind it in that file, or in the
- * directory's key-chain. */
+/* The keys a record may be signed with: one from its text, from a file that holds it, or (NULL)
+ * from the ledger's directory; and those it came to vouch for, by what stands behind it in that
+ * file, or in the directory's key-chain. */
 int audit_keys_load(const struct audit_opts *o, struct gvm_keychain *ret,
                     struct gvm_err *err) GVM_MUST_CHECK;
 /* Which of the keys signed the head in the directory; the last, when that cannot be told. */
 unsigned audit_signer(const struct audit_opts *o, const struct gvm_keychain *keys);
-/* Of a record that verified: its entries must say how key 0 led to the one that signed the head, and that one must
- * not have been replaced before. Else rep->ok becomes false. */
+/* Of a record that verified: its entries must say how key 0 led to the one that signed the head,
+ * and that one must not have been replaced before. Else rep->ok becomes false. */
 int audit_check_changes(const struct audit_opts *o, const struct gvm_keychain *keys, unsigned by,
                         struct gvm_verify_report *rep, struct gvm_err *err) GVM_MUST_CHECK;
 /* Checks the timestamp in --timestamp for this head, by the authorities of --ca, and says its time.

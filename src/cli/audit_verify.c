@@ -14,7 +14,8 @@ static int load_since(const char *path, const struct gvm_keychain *keys, struct 
     struct gvm_buf note;
     int r = audit_read(path, GVM_MAX_NOTE, &note, err);
     if (!r)
-        r = gvm_err_wrap(err, gvm_keychain_open(gvm_buf_str(&note), keys, ret, NULL, err), "%s", path);
+        r = gvm_err_wrap(err, gvm_keychain_open(gvm_buf_str(&note), keys, ret, NULL, err), "%s",
+                         path);
     gvm_buf_done(&note);
     return r;
 }

@@ -194,7 +194,7 @@ struct gvm_conf {
     uint16_t proxy_port;       /* 0 = none */
     struct gvm_conf_timeouts timeouts;
     struct gvm_conf_anchor anchor;
-    struct gvm_str *hide, *reveal;  /* [filesystem] extra places, relative to home or workspace */
+    struct gvm_str *hide, *reveal; /* [filesystem] extra places, relative to home or workspace */
     uint32_t nhide, nreveal;
     /* [filesystem] which changes land by themselves, wait, or stay behind; and how long what they
      * replaced is kept. Not part of the policy text: the proxy has no use for them. */

@@ -125,7 +125,8 @@ int conf_set_export(struct conf_ctx *x, const struct conf_node *v, void *obj) GV
 int conf_set_export_every(struct conf_ctx *x, const struct conf_node *v, void *obj) GVM_MUST_CHECK;
 int conf_read_timestamp(struct conf_ctx *x, const struct conf_node *v, void *obj) GVM_MUST_CHECK;
 /* Content of a file of certificates that the configuration names, checked to be such. */
-int conf_read_ca_file(struct conf_ctx *x, const struct conf_node *v, struct gvm_str *ret) GVM_MUST_CHECK;
+int conf_read_ca_file(struct conf_ctx *x, const struct conf_node *v,
+                      struct gvm_str *ret) GVM_MUST_CHECK;
 /* The whole document. */
 int conf_read_document(struct conf_ctx *x, const struct conf_node *root) GVM_MUST_CHECK;
 /* Path of a file the configuration names: relative to base, "~/" to $HOME. */

@@ -40,7 +40,7 @@ struct daemon_policy {
     struct gvm_conf_log log; /* of the default configuration: how the log is kept */
     int policy_fd, cred_fd;
     uint32_t publish_ms; /* how often heads go out; 0: never */
-    int64_t used_ns; /* last handed out */
+    int64_t used_ns;     /* last handed out */
 };
 
 /* Verification in the background, and its last verdict. */

@@ -88,8 +88,9 @@ static int read_origin(struct daemon *d, int state_fd, struct gvm_err *err)
     return gvm_write_file_at(state_fd, "origin", line, (size_t)n, 0600, err);
 }
 
-/* What others need to verify the log lies beside it: its first key. Another key there, with no way from it
- * to ours, means that the signing seed was replaced: going on would sign one log with two keys. */
+/* What others need to verify the log lies beside it: its first key. Another key there, with no way
+ * from it to ours, means that the signing seed was replaced: going on would sign one log with two
+ * keys. */
 static int publish_verifier(struct daemon *d, struct gvm_err *err)
 {
     uint8_t seed[32];
@@ -108,14 +109,16 @@ static int publish_verifier(struct daemon *d, struct gvm_err *err)
     } else if (r == 0) {
         r = gvm_buf_addc(&text, '\n');
         if (r == 0)
-            r = gvm_write_file_at(d->ledger_fd, "verifier-key", gvm_buf_data(&text), text.len, 0600, err);
+            r = gvm_write_file_at(d->ledger_fd, "verifier-key", gvm_buf_data(&text), text.len, 0600,
+                                  err);
     }
     gvm_buf_done(&text);
     gvm_buf_done(&there);
     return r;
 }
 
-/* A seed under a passphrase is opened once; the keys process gets it in a file that is only memory. */
+/* A seed under a passphrase is opened once; the keys process gets it in a file that is only memory.
+ */
 static int unlock_seed(struct daemon *d, int keysfd, struct gvm_err *err)
 {
     uint8_t seed[GVM_SEED];

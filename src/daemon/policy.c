@@ -100,8 +100,7 @@ bool daemon_same_bytes(int a, int b)
 bool daemon_policy_same(const struct daemon_policy *a, const struct daemon_policy *b)
 {
     return a->id && b->path && strcmp(a->path, b->path) == 0 && a->builtin == b->builtin &&
-           a->publish_ms == b->publish_ms &&
-           daemon_same_bytes(a->policy_fd, b->policy_fd) &&
+           a->publish_ms == b->publish_ms && daemon_same_bytes(a->policy_fd, b->policy_fd) &&
            daemon_same_bytes(a->cred_fd, b->cred_fd);
 }
 

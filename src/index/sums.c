@@ -10,8 +10,9 @@
 #include <stdlib.h>
 #include "index/index_int.h"
 
-#define OPEN_REQUESTS 1000000u /* of the part of the log that is read; further ones have no host   \
-                                */
+#define OPEN_REQUESTS                                                                              \
+    1000000u /* of the part of the log that is read; further ones have no host                     \
+              */
 
 struct request {
     struct gvm_str host, decision; /* behind this struct */

@@ -98,8 +98,9 @@ enum gvm_msg_type {
      * DNS TCP v6 (all bound inside the sandbox). Answer OK | FAILED. Same run again: replaced. */
     GVM_MSG_RUN_ADD,
     /* control -> proxy: JSON {"run"}; close its listeners and connections, record what is open;
-     * answer RUN_STATS JSON {"connections","dns_connections","requests","denied","bytes_out","bytes_in"} after the
-     * last outcome of the run is durable */
+     * answer RUN_STATS JSON
+     * {"connections","dns_connections","requests","denied","bytes_out","bytes_in"} after the last
+     * outcome of the run is durable */
     GVM_MSG_RUN_END,
     GVM_MSG_RUN_STATS,
 

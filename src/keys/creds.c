@@ -1,8 +1,8 @@
-/* creds.c - credentials, one set per policy. Values live in OpenSSL's secure heap: locked, between guard
- * pages, left out of core files, wiped when freed.
+/* creds.c - credentials, one set per policy. Values live in OpenSSL's secure heap: locked, between
+ * guard pages, left out of core files, wiped when freed.
  *
- * What the agent may have sent of its own for such a host is always removed: the usual credential fields
- * and the field that is set.
+ * What the agent may have sent of its own for such a host is always removed: the usual credential
+ * fields and the field that is set.
  */
 #include <errno.h>
 #include <openssl/crypto.h>
@@ -84,8 +84,9 @@ static int load_one(const struct gvm_json *v, struct credential *c)
     if ((!bearer && strcmp(type, "ApiKey") != 0) || !*value || !clean(value))
         return -EINVAL;
     const char *header = gvm_json_text(v, "header", bearer ? "authorization" : "x-api-key");
-    if (gvm_str_copy(c->host, sizeof c->host, gvm_str(gvm_json_text(v, "host", ""))) < 0 || !c->host[0] ||
-        gvm_str_copy(c->header, sizeof c->header, gvm_str(header)) < 0 || !clean(header))
+    if (gvm_str_copy(c->host, sizeof c->host, gvm_str(gvm_json_text(v, "host", ""))) < 0 ||
+        !c->host[0] || gvm_str_copy(c->header, sizeof c->header, gvm_str(header)) < 0 ||
+        !clean(header))
         return -EINVAL;
     const char *prefix = bearer ? "Bearer " : "";
     size_t n = strlen(prefix) + strlen(value);

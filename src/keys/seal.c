@@ -14,7 +14,8 @@ static int seal_into(EVP_CIPHER_CTX *ctx, const uint8_t *key, const char *run, s
                      uint8_t *out)
 {
     int n = 0;
-    if (RAND_bytes(out, NONCE) != 1 || EVP_EncryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, key, out) != 1 ||
+    if (RAND_bytes(out, NONCE) != 1 ||
+        EVP_EncryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, key, out) != 1 ||
         EVP_EncryptUpdate(ctx, NULL, &n, (const uint8_t *)run, (int)strlen(run)) != 1 ||
         EVP_EncryptUpdate(ctx, out + NONCE, &n, (const uint8_t *)plain.p, (int)plain.n) != 1 ||
         EVP_EncryptFinal_ex(ctx, out + NONCE + n, &n) != 1 ||
@@ -23,8 +24,8 @@ static int seal_into(EVP_CIPHER_CTX *ctx, const uint8_t *key, const char *run, s
     return 0;
 }
 
-int keys_seal(const uint8_t key[KEYS_SEED], const char *run, struct gvm_str plain, struct gvm_buf *out,
-              struct gvm_err *err)
+int keys_seal(const uint8_t key[KEYS_SEED], const char *run, struct gvm_str plain,
+              struct gvm_buf *out, struct gvm_err *err)
 {
     uint8_t *room = plain.n <= MAX_BLOB ? gvm_buf_space(out, plain.n + NONCE + TAG) : NULL;
     EVP_CIPHER_CTX *ctx = room ? EVP_CIPHER_CTX_new() : NULL;
@@ -36,8 +37,8 @@ int keys_seal(const uint8_t key[KEYS_SEED], const char *run, struct gvm_str plai
     return 0;
 }
 
-static int unseal_into(EVP_CIPHER_CTX *ctx, const uint8_t *key, const char *run, struct gvm_str sealed,
-                       uint8_t *out)
+static int unseal_into(EVP_CIPHER_CTX *ctx, const uint8_t *key, const char *run,
+                       struct gvm_str sealed, uint8_t *out)
 {
     int n = 0;
     uint8_t tag[TAG];

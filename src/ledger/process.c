@@ -46,7 +46,7 @@ static const int64_t HEAL_NS = 200 * MS;
 static const int64_t REST_NS = 1000 * MS; /* quiet for so long: partial tiles, synced checkpoint */
 static const int64_t LAST_HEAD_NS = 1000 * MS;
 static const int64_t LOOK_NS = 1000 * MS; /* between two looks for what is to be pruned */
-static const int64_t QUIET_NS = 30 * MS;      /* nothing came for so long: put-off work */
+static const int64_t QUIET_NS = 30 * MS;  /* nothing came for so long: put-off work */
 static const int64_t WORK_NS = 50 * MS;   /* between two pieces of put-off work under load */
 
 /* Whom to answer when the batch is done. */
@@ -587,7 +587,8 @@ static void finish(struct process *p)
 
 /* ---- start ---- */
 
-/* The parent's first message: the log's name, the directory, and perhaps the voucher for a new key. */
+/* The parent's first message: the log's name, the directory, and perhaps the voucher for a new key.
+ */
 static int take_start(struct gvm_chan *parent, char origin[GVM_MAX_ORIGIN + 1],
                       struct ledger_writer_opts *opts, struct gvm_buf *voucher, int *ret_dirfd,
                       uint64_t *ret_id, struct gvm_err *err)

@@ -35,7 +35,8 @@ bool gvm_vkey_name_ok(struct gvm_str name);
  * does not belong to it. */
 int gvm_vkey_parse(struct gvm_str text, struct gvm_vkey *ret, struct gvm_err *err) GVM_MUST_CHECK;
 /* The same for a witness's key (C2SP tlog-cosignature, type 0x04). */
-int gvm_witness_parse(struct gvm_str text, struct gvm_vkey *ret, struct gvm_err *err) GVM_MUST_CHECK;
+int gvm_witness_parse(struct gvm_str text, struct gvm_vkey *ret,
+                      struct gvm_err *err) GVM_MUST_CHECK;
 /* The key of a 32-byte Ed25519 seed (RFC 8032) under `name`. */
 int gvm_vkey_from_seed(const uint8_t seed[32], const char *name, struct gvm_vkey *ret,
                        struct gvm_err *err) GVM_MUST_CHECK;
@@ -60,9 +61,9 @@ int gvm_checkpoint_open(struct gvm_str note, const struct gvm_vkey *key, struct 
 /* Any signed note: the text that `key` signed. */
 int gvm_note_open(struct gvm_str note, const struct gvm_vkey *key, struct gvm_str *ret_text,
                   struct gvm_err *err) GVM_MUST_CHECK;
-/* Whether `n` witnesses cosigned a checkpoint: ret_times[i] is when the i-th did (seconds since 1970), 0
- * if it did not. A wrong cosignature of a known key is -EKEYREJECTED. The log's own signature is not
- * looked at. */
+/* Whether `n` witnesses cosigned a checkpoint: ret_times[i] is when the i-th did (seconds since
+ * 1970), 0 if it did not. A wrong cosignature of a known key is -EKEYREJECTED. The log's own
+ * signature is not looked at. */
 int gvm_checkpoint_witnessed(struct gvm_str note, const struct gvm_vkey *witnesses, size_t n,
                              uint64_t *ret_times, struct gvm_err *err) GVM_MUST_CHECK;
 

@@ -1,8 +1,8 @@
 /* What the proxy may still do once it serves.
  *
- * Should:   talk on the channels and sockets it was given; accept on listeners; connect out by TCP, ask
- *           resolvers by UDP; run compiled regexes; read clocks and randomness.
- * Mustn't:  open any file, execute, make processes, gain privileges, trace or signal others, hold keys.
+ * Should:   talk on the channels and sockets it was given; accept on listeners; connect out by TCP,
+ * ask resolvers by UDP; run compiled regexes; read clocks and randomness. Mustn't:  open any file,
+ * execute, make processes, gain privileges, trace or signal others, hold keys.
  */
 #include "confine/confine.h"
 #include "proxy/pipeline/px.h"

@@ -2,8 +2,8 @@
  *
  * Owns:       every agent and upstream connection, the runs registered with it, compiled rule sets.
  * Threads:    one.
- * On failure: the connection gets a refusal and closes; without keys or ledger nothing new is forwarded.
- * Holds no files and no long-lived secret; cannot exec.
+ * On failure: the connection gets a refusal and closes; without keys or ledger nothing new is
+ * forwarded. Holds no files and no long-lived secret; cannot exec.
  */
 #ifndef GVM_PROXY_H
 #define GVM_PROXY_H

@@ -143,9 +143,9 @@ static bool address_closed(const struct px_request *rq)
 }
 
 /* A value that the owner keeps back stands in the agent's settings as "gvm-ph-..."
- * (sandbox/settings.c). Nobody puts the real one in its place yet, so a request that carries one goes
- * nowhere: the other end could do nothing with it but learn what the agent has not. The head is the
- * one that would be forwarded: target and all fields. */
+ * (sandbox/settings.c). Nobody puts the real one in its place yet, so a request that carries one
+ * goes nowhere: the other end could do nothing with it but learn what the agent has not. The head
+ * is the one that would be forwarded: target and all fields. */
 static bool carries_placeholder(const struct px_request *rq)
 {
     return rq->kind == PX_HTTP && rq->head.len &&

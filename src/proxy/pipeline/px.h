@@ -374,7 +374,7 @@ struct px {
     struct gvm_map *ups;  /* upstream key -> the HTTP/2 connection that takes more requests */
     struct h2_up *all_ups;
     unsigned nups;
-    unsigned nstreams; /* HTTP/2, of all runs */
+    unsigned nstreams;         /* HTTP/2, of all runs */
     struct gvm_map *dials;     /* upstream key -> struct px_dial */
     struct h2_session *marked; /* have something to say when the turn ends */
     struct px_request *unsent; /* whose decision is among them */

@@ -479,8 +479,9 @@ static void an_approval_is_recorded_before_it_counts(void **state)
     say(c, GVM_MSG_APPROVALS, 2, "");
     v = want(c, GVM_MSG_INFO);
     assert_string_equal(gvm_json_text(gvm_json_get(v, "pending")->child, "rule", ""), "pay");
-    decide(c, 3, "{\"id\":\"a1\",\"allow\":true,\"for\":\"run\",\"reason\":\"fine\","
-                 "\"terminal\":\"/dev/pts/7\"}");
+    decide(c, 3,
+           "{\"id\":\"a1\",\"allow\":true,\"for\":\"run\",\"reason\":\"fine\","
+           "\"terminal\":\"/dev/pts/7\"}");
     v = want(ledger, GVM_MSG_APPEND);
     assert_string_equal(gvm_json_text(v, "kind", ""), "approval");
     assert_string_equal(gvm_json_text(v, "ask", ""), "a1");
@@ -658,7 +659,8 @@ static void notes_keep_to_their_kinds(void **state)
         "{\"kind\":\"fs.commit\",\"run\":\"a b\"}",
         "{\"kind\":\"run.end\",\"run\":\"r1\"}",
         "{\"kind\":\"run.alert\",\"run\":\"r1\"}",
-        "{\"kind\":\"syscall.denied\",\"run\":\"r1\"}", /* not of a run that is another's, or over */
+        "{\"kind\":\"syscall.denied\",\"run\":\"r1\"}", /* not of a run that is another's, or over
+                                                         */
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         say(c, GVM_MSG_NOTE, 2, bad[i]);

@@ -1,4 +1,5 @@
-/* A secret under a passphrase: opens with it, and with nothing else, and not when a character was changed. */
+/* A secret under a passphrase: opens with it, and with nothing else, and not when a character was
+ * changed. */
 #include <errno.h>
 #include <stdlib.h>
 #include "../unit.h"
@@ -64,7 +65,10 @@ static void test_changed(void **state)
 static void test_bounds(void **state)
 {
     static const char *const bad[] = {
-        "", "gvm-vault@v1", "gvm-vault@v1 ", "gvm-vault@v1 40 8 1 AAAA AAAA AAAA\n",
+        "",
+        "gvm-vault@v1",
+        "gvm-vault@v1 ",
+        "gvm-vault@v1 40 8 1 AAAA AAAA AAAA\n",
         "gvm-vault@v1 16 0 1 AAAAAAAAAAAAAAAAAAAAAA== AAAAAAAAAAAAAAAA AAAAAAAAAAAAAAAAAAAAAA==\n",
         "gvm-vault@v1 16 8 99 AAAAAAAAAAAAAAAAAAAAAA== AAAAAAAAAAAAAAAA AAAAAAAAAAAAAAAAAAAAAA==\n",
         "gvm-vault@v1 1 8 1 AAAAAAAAAAAAAAAAAAAAAA== AAAAAAAAAAAAAAAA AAAA\n",

@@ -1,4 +1,5 @@
-/* Run CAs: leaves verify for their name and no other, sealing keeps a CA whole and nobody else's. */
+/* Run CAs: leaves verify for their name and no other, sealing keeps a CA whole and nobody else's.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -202,8 +203,9 @@ static void broken_blobs_are_refused(void **state)
     assert_int_equal(keys_ca_new(RUN, &ca, NULL), 0);
     assert_int_equal(keys_ca_export(ca, &plain, NULL), 0);
     for (size_t n = 0; n < plain.len; n += 13)
-        assert_int_equal(keys_ca_import(RUN, (struct gvm_str){gvm_buf_str(&plain).p, n}, &again, NULL),
-                         -EBADMSG);
+        assert_int_equal(
+            keys_ca_import(RUN, (struct gvm_str){gvm_buf_str(&plain).p, n}, &again, NULL),
+            -EBADMSG);
     gvm_buf_wipe(&plain);
     keys_ca_free(ca);
 }

@@ -9,7 +9,8 @@
 
 static const char SET[] =
     "{\"credentials\":["
-    "{\"host\":\"api.a.com\",\"type\":\"Bearer\",\"header\":\"authorization\",\"value\":\"secret-a\","
+    "{\"host\":\"api.a.com\",\"type\":\"Bearer\",\"header\":\"authorization\",\"value\":\"secret-"
+    "a\","
     "\"private\":false},"
     "{\"host\":\"api.b.com\",\"type\":\"ApiKey\",\"header\":\"x-b-key\",\"value\":\"secret-b\","
     "\"private\":true}]}";
@@ -33,7 +34,8 @@ static void given_by_host_and_policy(void **state)
     struct keys_creds *c = keys_creds_new();
     gvm_buf_init(&out, 4096);
     assert_int_equal(keys_creds_load(c, 7, GVM_STR(SET), NULL), 0);
-    assert_non_null(strstr(ask(c, 7, true, "api.a.com", &out), "[\"authorization\",\"Bearer secret-a\"]"));
+    assert_non_null(
+        strstr(ask(c, 7, true, "api.a.com", &out), "[\"authorization\",\"Bearer secret-a\"]"));
     assert_non_null(strstr(ask(c, 7, true, "api.a.com", &out), "\"remove\":[\"authorization\""));
     assert_non_null(strstr(ask(c, 7, true, "api.b.com", &out), "[\"x-b-key\",\"secret-b\"]"));
     assert_string_equal(ask(c, 7, true, "api.c.com", &out), NONE);
@@ -60,7 +62,8 @@ static void a_broken_set_leaves_the_old_one(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "{", "{\"credentials\":[{\"host\":\"\",\"type\":\"Bearer\",\"value\":\"x\"}]}",
+        "{",
+        "{\"credentials\":[{\"host\":\"\",\"type\":\"Bearer\",\"value\":\"x\"}]}",
         "{\"credentials\":[{\"host\":\"h\",\"type\":\"Basic\",\"value\":\"x\"}]}",
         "{\"credentials\":[{\"host\":\"h\",\"type\":\"Bearer\",\"value\":\"\"}]}",
         "{\"credentials\":[{\"host\":\"h\",\"type\":\"Bearer\",\"value\":\"a\\r\\nEvil: 1\"}]}",

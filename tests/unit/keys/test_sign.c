@@ -1,4 +1,5 @@
-/* Signing heads: the key text and id of the formats, and no head that contradicts an earlier one. */
+/* Signing heads: the key text and id of the formats, and no head that contradicts an earlier one.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -29,7 +30,8 @@ static void signature_verifies(void **state)
     assert_int_equal(EVP_DigestVerifyInit(ctx, NULL, NULL, NULL, pub), 1);
     assert_int_equal(EVP_DigestVerify(ctx, got.signature, 64, gvm_buf_data(&text), text.len), 1);
     got.signature[3] ^= 1;
-    assert_int_not_equal(EVP_DigestVerify(ctx, got.signature, 64, gvm_buf_data(&text), text.len), 1);
+    assert_int_not_equal(EVP_DigestVerify(ctx, got.signature, 64, gvm_buf_data(&text), text.len),
+                         1);
     EVP_MD_CTX_free(ctx);
     EVP_PKEY_free(pub);
     gvm_buf_done(&text);

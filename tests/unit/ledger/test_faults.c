@@ -1,6 +1,6 @@
-/* Fail the 1st, 2nd, ... nth file operation until a run has none left to fail: an error once, a short
- * write, a dead disk, and a power cut that takes what was not synced. Nothing acknowledged may be lost,
- * nothing refused may count, and the log verifies in the end. */
+/* Fail the 1st, 2nd, ... nth file operation until a run has none left to fail: an error once, a
+ * short write, a dead disk, and a power cut that takes what was not synced. Nothing acknowledged
+ * may be lost, nothing refused may count, and the log verifies in the end. */
 #include "ledger_test.h"
 
 enum mode { ERROR_ONCE, FULL_ONCE, SHORT_WRITE, STAYS_DEAD };
@@ -81,7 +81,8 @@ static void power_cut(unsigned keep)
         struct tracked *t = &disk.file[i];
         struct stat st;
         assert_int_equal(fstat(t->fd, &st), 0);
-        size_t now = (size_t)st.st_size, survive = t->n + (now > t->n ? (now - t->n) * keep / 8 : 0);
+        size_t now = (size_t)st.st_size,
+               survive = t->n + (now > t->n ? (now - t->n) * keep / 8 : 0);
         if (t->dirty && st.st_nlink) {
             uint8_t *rest = malloc(now + 1);
             assert_int_equal(pread(t->fd, rest, now, 0), now);
@@ -187,9 +188,16 @@ static void f_close(void *arg, int fd)
 }
 
 static const struct ledger_file_ops faulty = {
-    .open = f_open,         .pread = f_pread,       .pwrite = f_pwrite, .datasync = f_datasync,
-    .truncate = f_truncate, .allocate = f_allocate, .rename = f_rename, .unlink = f_unlink,
-    .mkdir = f_mkdir,       .close = f_close,
+    .open = f_open,
+    .pread = f_pread,
+    .pwrite = f_pwrite,
+    .datasync = f_datasync,
+    .truncate = f_truncate,
+    .allocate = f_allocate,
+    .rename = f_rename,
+    .unlink = f_unlink,
+    .mkdir = f_mkdir,
+    .close = f_close,
 };
 
 static void arm(enum mode mode, unsigned at, bool tracking)
@@ -217,7 +225,8 @@ static bool one_batch(struct ledger_writer *w)
     char buf[256];
     struct gvm_err err = {0};
     for (unsigned i = 0; i < BATCH; i++)
-        assert_int_equal(ledger_writer_add(w, test_line(buf, sizeof buf, w->durable + w->count)), 0);
+        assert_int_equal(ledger_writer_add(w, test_line(buf, sizeof buf, w->durable + w->count)),
+                         0);
     bool ok = ledger_writer_commit(w, &err) == 0;
     if (ok && ledger_writer_settle(w, &err) < 0)
         assert_true(w->failed);
@@ -241,7 +250,8 @@ static struct outcome run(void)
     struct ledger_writer *w = NULL;
     int r = writer_open_at(test_dir, &faulty, SEGMENT, &w, &err);
     if (r < 0 && disk.mode != STAYS_DEAD)
-        r = writer_open_at(test_dir, &faulty, SEGMENT, &w, &err); /* one error: the next start works */
+        r = writer_open_at(test_dir, &faulty, SEGMENT, &w,
+                           &err); /* one error: the next start works */
     if (r < 0) {
         if (disk.mode != STAYS_DEAD)
             fail_msg("second open: %s", err.text);
@@ -266,7 +276,8 @@ static struct outcome run(void)
     return out;
 }
 
-/* After any fault and with a good disk: everything acknowledged is there, in order, and verifies. */
+/* After any fault and with a good disk: everything acknowledged is there, in order, and verifies.
+ */
 static void check_after(const struct outcome *out, unsigned at)
 {
     struct gvm_err err = {0};
@@ -278,7 +289,8 @@ static void check_after(const struct outcome *out, unsigned at)
     if (writer_open_at(test_dir, NULL, SEGMENT, &w, &err) < 0)
         fail_msg("fault %u: open: %s", at, err.text);
     if (w->durable < out->acknowledged)
-        fail_msg("fault %u: %" PRIu64 " acknowledged, %" PRIu64 " there", at, out->acknowledged, w->durable);
+        fail_msg("fault %u: %" PRIu64 " acknowledged, %" PRIu64 " there", at, out->acknowledged,
+                 w->durable);
     publish(w);
     ledger_writer_close(w);
     assert_int_equal(gvm_ledger_reader_open(test_dir, 0, &r, &err), 0);

@@ -22,7 +22,11 @@ static void test_go_key(void **state)
 static void test_bad_keys(void **state)
 {
     static const char *const bad[] = {
-        "", "+", "++", "PeterNeumann", "PeterNeumann+c74f20a3",
+        "",
+        "+",
+        "++",
+        "PeterNeumann",
+        "PeterNeumann+c74f20a3",
         "PeterNeumann+c74f20a4+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",
         "PeterNeuman+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",
         "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TX",
@@ -39,8 +43,9 @@ static void test_bad_keys(void **state)
 static void test_names(void **state)
 {
     static const char *const good[] = {"a", "gvm.example/host7", "m\xc3\xa4rz", "\xe2\x82\xac"};
-    static const char *const bad[] = {"", "a b", "a+b", "a\nb", "a\tb", "\x7f", "a\xc2\xa0", "\xe2\x80\x83x",
-                                      "\xe3\x80\x80", "\xe2\x80\xa8", "\xff", "\xc2\x85"};
+    static const char *const bad[] = {
+        "",          "a b",           "a+b",          "a\nb",         "a\tb", "\x7f",
+        "a\xc2\xa0", "\xe2\x80\x83x", "\xe3\x80\x80", "\xe2\x80\xa8", "\xff", "\xc2\x85"};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
         assert_true(gvm_vkey_name_ok(gvm_str(good[i])));
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
@@ -52,10 +57,14 @@ static void test_rfc8032(void **state)
 {
     uint8_t seed[32], pub[32];
     struct gvm_vkey k;
-    assert_int_equal(gvm_unhex(seed, 32, GVM_STR("9d61b19deffd5a60ba844af492ec2cc4"
-                                                 "4449c5697b326919703bac031cae7f60")), 0);
-    assert_int_equal(gvm_unhex(pub, 32, GVM_STR("d75a980182b10ab7d54bfed3c964073a"
-                                                "0ee172f3daa62325af021a68f707511a")), 0);
+    assert_int_equal(gvm_unhex(seed, 32,
+                               GVM_STR("9d61b19deffd5a60ba844af492ec2cc4"
+                                       "4449c5697b326919703bac031cae7f60")),
+                     0);
+    assert_int_equal(gvm_unhex(pub, 32,
+                               GVM_STR("d75a980182b10ab7d54bfed3c964073a"
+                                       "0ee172f3daa62325af021a68f707511a")),
+                     0);
     assert_int_equal(gvm_vkey_from_seed(seed, "rfc8032", &k, NULL), 0);
     assert_memory_equal(k.key, pub, 32);
     assert_int_equal(gvm_vkey_from_seed(seed, "a b", &k, NULL), -EINVAL);
@@ -157,12 +166,18 @@ static void test_other_keys(void **state)
 static void test_malformed(void **state)
 {
     static const char *const bad[] = {
-        "", "\n", "\n\n", "\n\n\n", "a\n\n", "a\n1\nWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlo=\n",
+        "",
+        "\n",
+        "\n\n",
+        "\n\n\n",
+        "a\n\n",
+        "a\n1\nWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlo=\n",
         "a\n01\nWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlo=\n\n\xe2\x80\x94 a AAAAAAA=\n",
         "a\n-1\nWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlo=\n\n\xe2\x80\x94 a AAAAAAA=\n",
         "a\n1\nWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlp=\n\n\xe2\x80\x94 a AAAAAAA=\n",
         "a\n1\nWlpa\n\n\xe2\x80\x94 a AAAAAAA=\n",
-        "a\n1\nWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlo=\nextension\n\n\xe2\x80\x94 a AAAAAAA=\n",
+        "a\n1\nWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlo=\nextension\n\n\xe2\x80\x94 a "
+        "AAAAAAA=\n",
         "a\n1\nWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlo=\n\n- a AAAAAAA=\n",
         "a\n1\nWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlo=\n\n\xe2\x80\x94 a AAAA\n",
         "a\n1\nWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlo=\n\n\xe2\x80\x94 a AAAAAAA\n",
@@ -174,9 +189,11 @@ static void test_malformed(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         if (gvm_checkpoint_parse(gvm_str(bad[i]), &cp, NULL) == 0)
             fail_msg("note %zu was taken", i);
-    assert_int_equal(gvm_checkpoint_parse(
-                         gvm_str("a\n1\nWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlo=\n\n"
-                                 "\xe2\x80\x94 a AAAAAAA=\n"), &cp, NULL), 0);
+    assert_int_equal(
+        gvm_checkpoint_parse(gvm_str("a\n1\nWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlo=\n\n"
+                                     "\xe2\x80\x94 a AAAAAAA=\n"),
+                             &cp, NULL),
+        0);
 }
 
 static int setup(void **state)
@@ -188,8 +205,9 @@ static int setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_go_key),  cmocka_unit_test(test_bad_keys),   cmocka_unit_test(test_names),
-        cmocka_unit_test(test_rfc8032), cmocka_unit_test(test_open),       cmocka_unit_test(test_every_flip),
+        cmocka_unit_test(test_go_key),     cmocka_unit_test(test_bad_keys),
+        cmocka_unit_test(test_names),      cmocka_unit_test(test_rfc8032),
+        cmocka_unit_test(test_open),       cmocka_unit_test(test_every_flip),
         cmocka_unit_test(test_other_keys), cmocka_unit_test(test_malformed),
     };
     return cmocka_run_group_tests(tests, setup, NULL);

@@ -1,9 +1,10 @@
-/* Power lost before every single operation on the disk, in a script of 200 steps with rotation, packing and
- * pruning. The disk of this test keeps only what was synced for certain: of everything else, each sector of
- * a file, its size, and each name in a directory is as it was or as it became, by chance and on its own.
- * After each cut the log must open, hold every entry that was acknowledged and not pruned by signed word,
- * extend every head that was given out, and verify. Where everything became (the process was killed, the
- * disk was not), it must verify before anybody opens it. */
+/* Power lost before every single operation on the disk, in a script of 200 steps with rotation,
+ * packing and pruning. The disk of this test keeps only what was synced for certain: of everything
+ * else, each sector of a file, its size, and each name in a directory is as it was or as it became,
+ * by chance and on its own. After each cut the log must open, hold every entry that was
+ * acknowledged and not pruned by signed word, extend every head that was given out, and verify.
+ * Where everything became (the process was killed, the disk was not), it must verify before anybody
+ * opens it. */
 #include "ledger_test.h"
 #include <dirent.h>
 
@@ -85,7 +86,8 @@ static int new_node(bool dir, int fd)
     char self[64];
     assert_true(disk.nodes < MAX_NODES);
     (void)snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
-    disk.node[disk.nodes] = (struct node){.dir = dir, .fd = dir ? -1 : open(self, O_RDONLY | O_CLOEXEC)};
+    disk.node[disk.nodes] =
+        (struct node){.dir = dir, .fd = dir ? -1 : open(self, O_RDONLY | O_CLOEXEC)};
     return disk.nodes++;
 }
 
@@ -237,9 +239,16 @@ static void d_close(void *arg, int fd)
 }
 
 static const struct ledger_file_ops sim = {
-    .open = d_open,         .pread = d_pread,       .pwrite = d_pwrite, .datasync = d_datasync,
-    .truncate = d_truncate, .allocate = d_allocate, .rename = d_rename, .unlink = d_unlink,
-    .mkdir = d_mkdir,       .close = d_close,
+    .open = d_open,
+    .pread = d_pread,
+    .pwrite = d_pwrite,
+    .datasync = d_datasync,
+    .truncate = d_truncate,
+    .allocate = d_allocate,
+    .rename = d_rename,
+    .unlink = d_unlink,
+    .mkdir = d_mkdir,
+    .close = d_close,
 };
 
 /* ---- the cut ---- */
@@ -343,8 +352,8 @@ static void look_at_cut(void)
     if (writer_open_at(test_dir, NULL, SEGMENT, &w, &err) < 0)
         fail_msg("operation %u: does not open: %s", disk.ops, err.text);
     if (w->durable < world.acknowledged)
-        fail_msg("operation %u: %" PRIu64 " acknowledged, %" PRIu64 " there", disk.ops, world.acknowledged,
-                 w->durable);
+        fail_msg("operation %u: %" PRIu64 " acknowledged, %" PRIu64 " there", disk.ops,
+                 world.acknowledged, w->durable);
     publish(w);
     ledger_writer_close(w);
     struct gvm_verify_report rep = verify_since(world.head.origin[0] ? &world.head : NULL);
@@ -397,7 +406,8 @@ static void step(struct ledger_writer *w, unsigned i)
     case 0:
     case 1:
         for (unsigned k = 0; k < sizes[i / 2 % 6]; k++)
-            assert_int_equal(ledger_writer_add(w, test_line(buf, sizeof buf, w->durable + w->count)), 0);
+            assert_int_equal(
+                ledger_writer_add(w, test_line(buf, sizeof buf, w->durable + w->count)), 0);
         own_entries(w);
         commit(w);
         for (unsigned k = 0; k < i % 3 && ledger_writer_idle(w); k++)
@@ -419,8 +429,11 @@ static void run(unsigned seed)
 {
     struct gvm_err err = {0};
     struct ledger_writer *w = NULL;
-    struct ledger_writer_opts opts = {
-        .origin = ORIGIN, .ops = &sim, .segment_max = SEGMENT, .keep = {.bytes = KEEP}, .tiles_lazy = 1};
+    struct ledger_writer_opts opts = {.origin = ORIGIN,
+                                      .ops = &sim,
+                                      .segment_max = SEGMENT,
+                                      .keep = {.bytes = KEEP},
+                                      .tiles_lazy = 1};
     memset(&world, 0, sizeof world);
     disk.nodes = disk.names = 0;
     disk.ops = seed;
@@ -433,7 +446,8 @@ static void run(unsigned seed)
     for (unsigned i = 0; i < STEPS; i++) {
         uint64_t was = w->nclosed ? w->closed[0].first : 0;
         step(w, i);
-        pruned += w->nclosed && w->closed[0].first > was && was + 1 > 0 && w->closed[0].first != was;
+        pruned +=
+            w->nclosed && w->closed[0].first > was && was + 1 > 0 && w->closed[0].first != was;
     }
     assert_true(w->durable > 1000);
     assert_true(pruned > 3); /* the script did what it is for */

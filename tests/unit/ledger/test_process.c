@@ -1,4 +1,5 @@
-/* The real process, confined, over real channels: appends, signatures, the gate, kill -9 at any moment. */
+/* The real process, confined, over real channels: appends, signatures, the gate, kill -9 at any
+ * moment. */
 #include "ledger_test.h"
 #include <poll.h>
 #include <signal.h>
@@ -14,7 +15,8 @@ struct daemon {
     bool refuse_sign;
 };
 
-/* Starts `gvmd --child ledger` as the parent does. `file_limit` bounds the size of any file it writes. */
+/* Starts `gvmd --child ledger` as the parent does. `file_limit` bounds the size of any file it
+ * writes. */
 static void start_with(struct daemon *d, uint64_t file_limit, const char *json)
 {
     int pair[2];
@@ -77,7 +79,8 @@ static void serve_keys(struct daemon *d)
         if (d->refuse_sign)
             gvm_chan_fail(d->keys, m.id, &err);
         else
-            assert_int_equal(gvm_chan_send(d->keys, GVM_MSG_SIGNED, m.id, &sig, sizeof sig, NULL, 0), 0);
+            assert_int_equal(
+                gvm_chan_send(d->keys, GVM_MSG_SIGNED, m.id, &sig, sizeof sig, NULL, 0), 0);
         d->signatures++;
         d->refuse_sign = false;
         gvm_msg_done(&m);
@@ -111,7 +114,8 @@ static int proxy_recv(struct daemon *d, int ms, struct gvm_msg *ret)
 static int send_append(struct daemon *d, uint64_t id, unsigned flags, struct gvm_str line)
 {
     struct gvm_m_append head = {.flags = flags};
-    return gvm_chan_send2(d->proxy, GVM_MSG_APPEND, id, &head, sizeof head, line.p, line.n, NULL, 0);
+    return gvm_chan_send2(d->proxy, GVM_MSG_APPEND, id, &head, sizeof head, line.p, line.n, NULL,
+                          0);
 }
 
 /* Appends and waits: the index, or a negative errno. */
@@ -132,8 +136,10 @@ static int64_t append_wait(struct daemon *d, struct gvm_str line)
 static struct gvm_str entry(const char *kind, uint64_t i)
 {
     static char buf[256];
-    int n = snprintf(buf, sizeof buf, "{\"v\":1,\"t\":\"2026-11-23T23:13:00.123456789Z\",\"kind\":\"%s\",\"i\":%"
-                     PRIu64 "}", kind, i);
+    int n = snprintf(
+        buf, sizeof buf,
+        "{\"v\":1,\"t\":\"2026-11-23T23:13:00.123456789Z\",\"kind\":\"%s\",\"i\":%" PRIu64 "}",
+        kind, i);
     return (struct gvm_str){buf, (size_t)n};
 }
 
@@ -226,7 +232,10 @@ static void test_checkpoint_follows(void **state)
 static void test_refuses_entries(void **state)
 {
     static const char *const bad[] = {
-        "{}", "[]", "{\"kind\":\"x\"}", "{\"v\":1,\"t\":\"short\",\"kind\":\"http.decision\"}",
+        "{}",
+        "[]",
+        "{\"kind\":\"x\"}",
+        "{\"v\":1,\"t\":\"short\",\"kind\":\"http.decision\"}",
         "{\"v\":1,\"t\":\"2026-11-23T23:13:00.123456789Z\",\"kind\":\"http\n\"}",
     };
     struct daemon d;
@@ -234,8 +243,8 @@ static void test_refuses_entries(void **state)
     d.proxy = give_peer(&d, GVM_ROLE_PROXY);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_int_equal(append_wait(&d, gvm_str(bad[i])), -EINVAL);
-    static const char *const kinds[] = {"ledger.recovered", "gate.opened", "run.start", "daemon.stop",
-                                        "config.load", "fs.commit"};
+    static const char *const kinds[] = {"ledger.recovered", "gate.opened", "run.start",
+                                        "daemon.stop",      "config.load", "fs.commit"};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         assert_int_equal(append_wait(&d, entry(kinds[i], i)), -EINVAL);
     assert_int_equal(append_wait(&d, entry("http.decision", 1)), 0);
@@ -245,7 +254,8 @@ static void test_refuses_entries(void **state)
     assert_int_equal(size, 1);
 }
 
-/* No room: the gate closes, every append is answered with an error; room again: it opens by itself. */
+/* No room: the gate closes, every append is answered with an error; room again: it opens by itself.
+ */
 static void test_gate(void **state)
 {
     struct daemon d;
@@ -267,7 +277,8 @@ static void test_gate(void **state)
     (void)proxy_recv(&d, 50, &m);
     assert_false(d.gate);
     assert_int_equal(append_wait(&d, entry("http.decision", 2)), -EIO);
-    /* The file may not grow past its limit, but what was refused was cut off: small ones fit again. */
+    /* The file may not grow past its limit, but what was refused was cut off: small ones fit again.
+     */
     int64_t began = gvm_mono_ns();
     while (!d.gate && gvm_mono_ns() - began < 10000000000ll)
         (void)proxy_recv(&d, 20, &m);
@@ -296,7 +307,8 @@ static void test_second_daemon(void **state)
     static const char json[] = "{\"origin\":\"" ORIGIN "\"}";
     struct gvm_msg m;
     struct gvm_err err = {0};
-    int r = gvm_chan_call(parent, GVM_MSG_START, json, sizeof json - 1, &dir, 1, 10000, NULL, NULL, &m, &err);
+    int r = gvm_chan_call(parent, GVM_MSG_START, json, sizeof json - 1, &dir, 1, 10000, NULL, NULL,
+                          &m, &err);
     assert_int_equal(r, -EBUSY);
     assert_non_null(strstr(err.text, "another process"));
     close(dir);
@@ -398,7 +410,8 @@ static void test_kill_loop(void **state)
         assert_int_equal(gvm_ledger_size(test_dir, &size, NULL), 0);
         assert_true(size >= acknowledged);
         struct gvm_verify_report rep = verify_since(NULL);
-        if (!rep.ok && strcmp(rep.bad_file, "checkpoint") != 0) /* none yet, on a quick first kill */
+        if (!rep.ok &&
+            strcmp(rep.bad_file, "checkpoint") != 0) /* none yet, on a quick first kill */
             fail_msg("round %u: %s (%s)", round, rep.reason, rep.bad_file);
     }
     assert_true(acknowledged > 100);
@@ -416,9 +429,8 @@ static void test_kill_loop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_serves),   T(test_checkpoint_follows), T(test_refuses_entries),
-        T(test_gate),     T(test_second_daemon),      T(test_rotates_and_prunes),
-        T(test_kill_loop),
+        T(test_serves),        T(test_checkpoint_follows), T(test_refuses_entries), T(test_gate),
+        T(test_second_daemon), T(test_rotates_and_prunes), T(test_kill_loop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -77,7 +77,8 @@ static struct gvm_buf replaced(const struct gvm_buf *text, const char *from, con
 {
     struct gvm_buf out;
     gvm_buf_init(&out, GVM_MAX_PROOF);
-    const char *p = (const char *)gvm_buf_data(text), *at = memmem(p, text->len, from, strlen(from));
+    const char *p = (const char *)gvm_buf_data(text),
+               *at = memmem(p, text->len, from, strlen(from));
     assert_non_null(at);
     gvm_buf_add(&out, p, (size_t)(at - p));
     gvm_buf_addz(&out, to);
@@ -86,7 +87,8 @@ static struct gvm_buf replaced(const struct gvm_buf *text, const char *from, con
     return out;
 }
 
-static void expect_refused(const struct gvm_buf *text, const char *from, const char *to, struct gvm_str entry)
+static void expect_refused(const struct gvm_buf *text, const char *from, const char *to,
+                           struct gvm_str entry)
 {
     uint64_t index;
     struct gvm_buf b = replaced(text, from, to);
@@ -169,13 +171,15 @@ static void test_other_key_and_extra(void **state)
     make_log(5, 0);
     struct proof p = prove(2);
     assert_int_equal(gvm_vkey_from_seed(other, ORIGIN, &keys.key[0], NULL), 0);
-    assert_int_equal(gvm_proof_check(gvm_buf_str(&p.text), gvm_buf_str(&p.entry), &keys, &index, &head, NULL),
-                     -EKEYREJECTED);
+    assert_int_equal(
+        gvm_proof_check(gvm_buf_str(&p.text), gvm_buf_str(&p.entry), &keys, &index, &head, NULL),
+        -EKEYREJECTED);
     struct gvm_buf b = replaced(&p.text, "index", "extra aGVsbG8=\nindex");
     assert_int_equal(check(gvm_buf_str(&b), gvm_buf_str(&p.entry), &index), 0);
     gvm_buf_done(&b);
     expect_refused(&p.text, "index", "extra !\nindex", gvm_buf_str(&p.entry));
-    expect_refused(&p.text, "index", "extra aGVsbG8=\nextra aGVsbG8=\nindex", gvm_buf_str(&p.entry));
+    expect_refused(&p.text, "index", "extra aGVsbG8=\nextra aGVsbG8=\nindex",
+                   gvm_buf_str(&p.entry));
     done(&p);
 }
 
@@ -184,8 +188,8 @@ static void test_other_key_and_extra(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_every_entry), T(test_three_levels), T(test_mixed_up), T(test_every_flip),
-        T(test_other_key_and_extra),
+        T(test_every_entry), T(test_three_levels),        T(test_mixed_up),
+        T(test_every_flip),  T(test_other_key_and_extra),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

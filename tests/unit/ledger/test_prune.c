@@ -1,5 +1,5 @@
-/* Pruning by size and age, and what tells it from cutting (row L5); verification that goes on behind a
- * head verified before; the same verdicts on several cores. */
+/* Pruning by size and age, and what tells it from cutting (row L5); verification that goes on
+ * behind a head verified before; the same verdicts on several cores. */
 #include "ledger_test.h"
 
 enum { SEGMENT = 9000, DAY = 86400 };
@@ -52,7 +52,8 @@ static struct gvm_checkpoint head_now(void)
     return cp;
 }
 
-/* A log of about n entries that was pruned; its tiles are durable far enough. Returns its first entry. */
+/* A log of about n entries that was pruned; its tiles are durable far enough. Returns its first
+ * entry. */
 static uint64_t make_pruned(unsigned n)
 {
     struct ledger_writer *w = open_keeping(0, 0);
@@ -135,7 +136,8 @@ static void test_pruned_is_good(void **state)
     /* A head and a proof from before the pruning hold. */
     struct gvm_verify_report rep = verify_since(&old);
     assert_true(rep.ok && rep.since_ok);
-    assert_int_equal(gvm_proof_check(gvm_buf_str(&proof), gvm_buf_str(&entry), &keys, &index, &cp, &err), 0);
+    assert_int_equal(
+        gvm_proof_check(gvm_buf_str(&proof), gvm_buf_str(&entry), &keys, &index, &cp, &err), 0);
     /* What is left can be proved, what is gone is said to be pruned. */
     gvm_buf_reset(&proof);
     gvm_buf_reset(&entry);
@@ -296,7 +298,8 @@ static void test_flip_tiles_of_pruned(void **state)
             assert_int_equal(pwrite(fd, &now, 1, (off_t)i), 1);
             struct gvm_verify_report rep = verify_since(NULL);
             if (rep.ok || strcmp(rep.bad_file, names[t]) != 0)
-                fail_msg("%s byte %zu: ok %d, blames '%s': %s", names[t], i, rep.ok, rep.bad_file, rep.reason);
+                fail_msg("%s byte %zu: ok %d, blames '%s': %s", names[t], i, rep.ok, rep.bad_file,
+                         rep.reason);
             assert_int_equal(pwrite(fd, gvm_buf_data(&b) + i, 1, (off_t)i), 1);
         }
         close(fd);

@@ -2,9 +2,17 @@
 #include "ledger_test.h"
 #include "ledger/verify_int.h"
 
-/* The eight leaves and the roots of the first n of them, as published with certificate-transparency. */
+/* The eight leaves and the roots of the first n of them, as published with
+ * certificate-transparency. */
 static const char *const leaves[8] = {
-    "", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f",
+    "",
+    "00",
+    "10",
+    "2021",
+    "3031",
+    "40414243",
+    "5051525354555657",
+    "606162636465666768696a6b6c6d6e6f",
 };
 static const char *const roots[9] = {
     "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
@@ -94,7 +102,8 @@ static void mth(struct vhasher *h, const uint8_t (*leaf)[32], size_t n, uint8_t 
     vhash_node(h, l, r, ret);
 }
 
-static size_t path_of(struct vhasher *h, size_t m, const uint8_t (*leaf)[32], size_t n, uint8_t (*path)[32])
+static size_t path_of(struct vhasher *h, size_t m, const uint8_t (*leaf)[32], size_t n,
+                      uint8_t (*path)[32])
 {
     if (n == 1)
         return 0;
@@ -135,11 +144,12 @@ static void test_inclusion_all(void **state)
     vhasher_done(&h);
 }
 
-static bool holds(struct vhasher *h, size_t m, size_t n, const uint8_t leaf[32], uint8_t (*path)[32],
-                  size_t len, const uint8_t root[32])
+static bool holds(struct vhasher *h, size_t m, size_t n, const uint8_t leaf[32],
+                  uint8_t (*path)[32], size_t len, const uint8_t root[32])
 {
     uint8_t got[32];
-    return vproof_root(h, m, n, leaf, (const uint8_t(*)[32])path, len, got) && !memcmp(got, root, 32);
+    return vproof_root(h, m, n, leaf, (const uint8_t(*)[32])path, len, got) &&
+           !memcmp(got, root, 32);
 }
 
 static void test_inclusion_refused(void **state)

@@ -42,12 +42,14 @@ static void expect_bad(const char *what, uint64_t index, const char *file)
     if (rep.ok)
         fail_msg("%s: verifies", what);
     if (index != UINT64_MAX && (!rep.have_bad_index || rep.bad_index != index))
-        fail_msg("%s: names entry %" PRIu64 ", not %" PRIu64 ": %s", what, rep.bad_index, index, rep.reason);
+        fail_msg("%s: names entry %" PRIu64 ", not %" PRIu64 ": %s", what, rep.bad_index, index,
+                 rep.reason);
     if (file && strcmp(rep.bad_file, file) != 0)
         fail_msg("%s: blames '%s', not '%s': %s", what, rep.bad_file, file, rep.reason);
 }
 
-/* Flips bits of a file: all of each byte, or a different one per byte. `segment`: the entry is named. */
+/* Flips bits of a file: all of each byte, or a different one per byte. `segment`: the entry is
+ * named. */
 static void flip_file(const char *name, bool all, bool segment, uint64_t first)
 {
     char path[256], what[300];
@@ -195,7 +197,8 @@ static void test_moved_entries(void **state)
     gvm_buf_done(&seg);
 }
 
-/* Without any tile to compare with, tampering is still found; the place is said as near as known. */
+/* Without any tile to compare with, tampering is still found; the place is said as near as known.
+ */
 static void test_edit_without_tiles(void **state)
 {
     char path[256];
@@ -374,10 +377,17 @@ static void test_clock_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_flip_every_bit),   T(test_flip_every_byte),        T(test_moved_entries),
-        T(test_edit_without_tiles), T(test_missing_files),        T(test_cut_and_resigned),
-        T(test_rewritten_and_resigned), T(test_cut_but_tiles_left), T(test_other_key),
-        T(test_empty),            T(test_clock_back),
+        T(test_flip_every_bit),
+        T(test_flip_every_byte),
+        T(test_moved_entries),
+        T(test_edit_without_tiles),
+        T(test_missing_files),
+        T(test_cut_and_resigned),
+        T(test_rewritten_and_resigned),
+        T(test_cut_but_tiles_left),
+        T(test_other_key),
+        T(test_empty),
+        T(test_clock_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

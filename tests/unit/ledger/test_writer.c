@@ -411,14 +411,22 @@ static void test_reader_finds_gap(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_append_and_reopen),         T(test_sizes),
-        T(test_unsigned_entries_are_said), T(test_verify_live),
-        T(test_lines),                     T(test_hostile_text),
-        T(test_second_writer),             T(test_refuses_lost_entries),
-        T(test_refuses_edited_entries),    T(test_refuses_damaged_checkpoint),
-        T(test_refuses_other_name),        T(test_never_publishes_another_head),
-        T(test_torn_tail),                 T(test_tiles_rebuilt),
-        T(test_reader_follows),            T(test_reader_finds_gap),
+        T(test_append_and_reopen),
+        T(test_sizes),
+        T(test_unsigned_entries_are_said),
+        T(test_verify_live),
+        T(test_lines),
+        T(test_hostile_text),
+        T(test_second_writer),
+        T(test_refuses_lost_entries),
+        T(test_refuses_edited_entries),
+        T(test_refuses_damaged_checkpoint),
+        T(test_refuses_other_name),
+        T(test_never_publishes_another_head),
+        T(test_torn_tail),
+        T(test_tiles_rebuilt),
+        T(test_reader_follows),
+        T(test_reader_finds_gap),
         T(test_reader_seeks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

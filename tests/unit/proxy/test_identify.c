@@ -1,4 +1,5 @@
-/* Who a request is for: every combination of address, server name, target and Host, with its verdict. */
+/* Who a request is for: every combination of address, server name, target and Host, with its
+ * verdict. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -85,7 +86,8 @@ static void fill_dest(const char *text, bool tls, struct px_dest *d)
     memcpy(d->host, a.host, sizeof d->host);
 }
 
-static void write_result(int r, const struct px_target *t, const struct px_refusal *f, char out[300])
+static void write_result(int r, const struct px_target *t, const struct px_refusal *f,
+                         char out[300])
 {
     if (r < 0)
         (void)snprintf(out, 300, "%u", f->status);
@@ -109,7 +111,8 @@ static void all_claims_must_agree(void **state)
         int r = px_identify(&d, row->tls, row->sni, &h, &t, &f, NULL);
         write_result(r, &t, &f, got);
         if (strcmp(got, row->want) != 0)
-            print_message("dest %s, sni %s, %s, Host %s\n", row->dest, row->sni, row->line, row->host);
+            print_message("dest %s, sni %s, %s, Host %s\n", row->dest, row->sni, row->line,
+                          row->host);
         assert_string_equal(got, row->want);
         if (r == 0)
             assert_true(gvm_str_eqz(t.origin, "/x"));
@@ -124,15 +127,16 @@ static void connect_names_one_host(void **state)
         const char *target, *host;
         int want;
     } table[] = {
-        {"a.test:443", "a.test:443", 0}, {"a.test:443", "a.test", 0}, {"A.test.:443", "a.TEST", 0},
-        {"[::1]:443", "[::1]:443", 0},   {"a.test", "a.test", -EINVAL}, {"a.test:443", "b.test", -EXDEV},
+        {"a.test:443", "a.test:443", 0},     {"a.test:443", "a.test", 0},
+        {"A.test.:443", "a.TEST", 0},        {"[::1]:443", "[::1]:443", 0},
+        {"a.test", "a.test", -EINVAL},       {"a.test:443", "b.test", -EXDEV},
         {"a.test:443", "a.test:80", -EXDEV}, {"u@a.test:443", "a.test", -EINVAL},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         char head[256];
         struct px_dest d;
-        (void)snprintf(head, sizeof head, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n", table[i].target,
-                       table[i].host);
+        (void)snprintf(head, sizeof head, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n",
+                       table[i].target, table[i].host);
         assert_int_equal(gvm_http1_request(gvm_str(head), &h, NULL), 1);
         assert_int_equal(px_identify_connect(&h, &d, NULL), table[i].want);
     }
@@ -166,14 +170,22 @@ static void first_bytes_are_told_apart(void **state)
         size_t n;
         enum px_proto want;
     } table[] = {
-        {"", 0, PX_PROTO_MORE},           {"\x16", 1, PX_PROTO_TLS},
-        {"GE", 2, PX_PROTO_MORE},         {"GET /", 5, PX_PROTO_HTTP1},
-        {"PROPFIND ", 9, PX_PROTO_HTTP1}, {"PRI * HTTP/2.0", 14, PX_PROTO_H2},
-        {"PRI ", 4, PX_PROTO_H2},         {"SSH-2.0-x y\r\n", 13, PX_PROTO_OPAQUE},
-        {"SSH", 3, PX_PROTO_MORE},        {"EHLO there", 10, PX_PROTO_OPAQUE},
-        {"\0\0\0\x08", 4, PX_PROTO_OPAQUE}, {"*1\r\n$4\r\nPING", 12, PX_PROTO_OPAQUE},
-        {" GET / HTTP/1.1", 15, PX_PROTO_OPAQUE}, {"\r\nGET /", 7, PX_PROTO_OPAQUE},
-        {"GET\t/", 5, PX_PROTO_OPAQUE},   {"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", 33, PX_PROTO_OPAQUE},
+        {"", 0, PX_PROTO_MORE},
+        {"\x16", 1, PX_PROTO_TLS},
+        {"GE", 2, PX_PROTO_MORE},
+        {"GET /", 5, PX_PROTO_HTTP1},
+        {"PROPFIND ", 9, PX_PROTO_HTTP1},
+        {"PRI * HTTP/2.0", 14, PX_PROTO_H2},
+        {"PRI ", 4, PX_PROTO_H2},
+        {"SSH-2.0-x y\r\n", 13, PX_PROTO_OPAQUE},
+        {"SSH", 3, PX_PROTO_MORE},
+        {"EHLO there", 10, PX_PROTO_OPAQUE},
+        {"\0\0\0\x08", 4, PX_PROTO_OPAQUE},
+        {"*1\r\n$4\r\nPING", 12, PX_PROTO_OPAQUE},
+        {" GET / HTTP/1.1", 15, PX_PROTO_OPAQUE},
+        {"\r\nGET /", 7, PX_PROTO_OPAQUE},
+        {"GET\t/", 5, PX_PROTO_OPAQUE},
+        {"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", 33, PX_PROTO_OPAQUE},
         {"\x80\x2e\x01", 3, PX_PROTO_OPAQUE},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
