@@ -3,6 +3,7 @@ httpx, Node, Go, in every pairing of versions."""
 import atexit
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -56,7 +57,7 @@ http {{ access_log off; client_body_temp_path {top}/b; proxy_temp_path {top}/p; 
  server {{ listen 127.0.0.1:{port} ssl http2; ssl_certificate {cert}; ssl_certificate_key {key};
   location /echo {{ proxy_pass https://127.0.0.1:{one.port}/; }}
   location / {{ root {served}; }} }} }}""")
-    program(["nginx", "-c", os.path.join(top, "nginx.conf")])
+    program([shutil.which("nginx") or "/usr/sbin/nginx", "-c", os.path.join(top, "nginx.conf")])
     return port
 
 
