@@ -30,6 +30,8 @@ os.chmod(home.top, 0o755)
 
 
 def program(args, **more):
+    # An ordinary user's PATH does not lead to servers.
+    args = [shutil.which(args[0], path=os.environ["PATH"] + ":/usr/sbin"), *args[1:]]
     p = subprocess.Popen(args, stdout=more.pop("stdout", subprocess.DEVNULL), stderr=subprocess.DEVNULL, **more)
     atexit.register(p.kill)
     return p
@@ -57,7 +59,7 @@ http {{ access_log off; client_body_temp_path {top}/b; proxy_temp_path {top}/p; 
  server {{ listen 127.0.0.1:{port} ssl http2; ssl_certificate {cert}; ssl_certificate_key {key};
   location /echo {{ proxy_pass https://127.0.0.1:{one.port}/; }}
   location / {{ root {served}; }} }} }}""")
-    program([shutil.which("nginx") or "/usr/sbin/nginx", "-c", os.path.join(top, "nginx.conf")])
+    program(["nginx", "-c", os.path.join(top, "nginx.conf")])
     return port
 
 
