@@ -176,8 +176,7 @@ static void test_malformed(void **state)
         "a\n-1\nWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlo=\n\n\xe2\x80\x94 a AAAAAAA=\n",
         "a\n1\nWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlp=\n\n\xe2\x80\x94 a AAAAAAA=\n",
         "a\n1\nWlpa\n\n\xe2\x80\x94 a AAAAAAA=\n",
-        "a\n1\nWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlo=\nextension\n\n\xe2\x80\x94 a "
-        "AAAAAAA=\n",
+        "a\n1\nWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlo=\next\n\n\xe2\x80\x94 a AAAAAAA=\n",
         "a\n1\nWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlo=\n\n- a AAAAAAA=\n",
         "a\n1\nWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlo=\n\n\xe2\x80\x94 a AAAA\n",
         "a\n1\nWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlo=\n\n\xe2\x80\x94 a AAAAAAA\n",
