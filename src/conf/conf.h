@@ -100,6 +100,7 @@ struct gvm_conf_narrow {
     struct gvm_conf_texts mcp_method, mcp_tool;
     struct gvm_conf_tests mcp_args;
     struct gvm_conf_texts git_push, git_repo;
+    struct gvm_conf_texts grpc; /* globs over "package.Service/Method" */
     enum gvm_tri git_force, git_delete;
     unsigned ws_direction; /* bits of GVM_WS_* */
     struct gvm_conf_texts ws_text;

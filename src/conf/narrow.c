@@ -178,6 +178,25 @@ static int set_git(struct conf_ctx *x, const struct conf_node *v, void *obj)
     return r;
 }
 
+/* One slash with something on both sides: anything else could never match a call. */
+static bool names_call(struct gvm_str s)
+{
+    struct gvm_str service;
+    return gvm_str_cut(&s, '/', &service) && service.n && s.n && gvm_str_find(s, '/') < 0;
+}
+
+static int set_grpc(struct conf_ctx *x, const struct conf_node *v, void *obj)
+{
+    NARROW(by_request);
+    int r = conf_read_texts(x, v, "grpc", CONF_MAX_PATTERN, &n->grpc);
+    for (uint32_t i = 0; r >= 0 && i < n->grpc.n; i++)
+        if (!names_call(n->grpc.list[i]))
+            r = conf_bad_at(x, v,
+                            "grpc names calls like \"package.Service/Method\" or "
+                            "\"package.Service/*\", without a slash in front");
+    return r;
+}
+
 /* ---- WebSocket messages ---- */
 
 static int set_ws_direction(struct conf_ctx *x, const struct conf_node *v, void *obj)
@@ -403,7 +422,7 @@ const struct conf_field conf_narrow_fields[] = {
     {"mcp", CONF_TABLE, set_mcp, false},
     {"git", CONF_TABLE, set_git, false},
     {"ws", CONF_TABLE, set_ws, false},
-    {"grpc", 0, NULL, true},
+    {"grpc", CONF_STRING | CONF_ARRAY, set_grpc, false},
     {"condition", CONF_TABLE, set_condition, false},
     {"limit", CONF_STRING, set_limit, false},
     {"on_limit", CONF_TABLE | CONF_STRING, set_on_limit, false},

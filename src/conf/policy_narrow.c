@@ -33,6 +33,7 @@ static const struct member {
     M("mcp_method", TEXTS, mcp_method),
     M("mcp_tool", TEXTS, mcp_tool),
     M("mcp_args", TESTS, mcp_args),
+    M("grpc", TEXTS, grpc),
     M("git", FLAG, git),
     M("git_push", TEXTS, git_push),
     M("git_repo", TEXTS, git_repo),

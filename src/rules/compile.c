@@ -100,7 +100,7 @@ static int compile_narrow(struct gvm_ruleset *rs, const struct gvm_conf_rule *c,
         return e;
     if (n->has_window)
         r->flags |= RULES_WINDOW;
-    if (n->query.n || n->header.n || n->git || n->ws || info->narrow->needs_body)
+    if (n->query.n || n->header.n || n->grpc.n || n->git || n->ws || info->narrow->needs_body)
         r->flags |= RULES_NARROW;
     if (n->ws)
         r->proto = GVM_PROTO_WS;

@@ -35,11 +35,18 @@ static enum outcome of_blind(const struct rule_info *info, const struct rules_se
     return info->decision == GVM_ALLOW ? otherwise : BLIND;
 }
 
+/* Does the rule look at fields or query, and were these not kept? */
+static bool head_is_missing(const struct gvm_facts *f, const struct rules_narrow *n)
+{
+    return f->head_unknown &&
+           (n->query.n || n->header.n || (n->conf.grpc.n && rules_grpc_fits(&n->conf.grpc, f)));
+}
+
 static enum outcome judge_narrow(struct search *s, const struct rule *r)
 {
     const struct rule_info *info = r->info;
     struct rules_seen seen;
-    if (s->q.f->head_unknown && (info->narrow->query.n || info->narrow->header.n))
+    if (head_is_missing(s->q.f, info->narrow))
         return UNREAD;
     rules_narrow_judge(&s->q, info->narrow, info->decision >= GVM_DELAY, &seen);
     if (seen.failed)

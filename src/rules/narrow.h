@@ -91,6 +91,8 @@ void rules_judge_json(struct rules_query *q, const struct rules_tests *t,
 /* All tests against the pairs of a form or query. */
 void rules_judge_form(struct rules_query *q, const struct rules_tests *t, const struct gvm_form *f,
                       struct rules_seen *ret);
+/* Is the request one of these gRPC calls? */
+enum rules_fit rules_grpc_fits(const struct gvm_conf_texts *want, const struct gvm_facts *f);
 /* Does a path belong to a repository of the list? */
 enum rules_fit rules_repository_fits(const struct gvm_conf_texts *want, struct gvm_str path);
 

@@ -144,8 +144,9 @@ void rules_narrow_free(struct rules_narrow *n)
 static int copy_texts(struct gvm_ruleset *rs, struct gvm_conf_narrow *n)
 {
     struct gvm_conf_texts *const lists[] = {
-        &n->graphql_operation, &n->graphql_name, &n->graphql_field, &n->mcp_method,
-        &n->mcp_tool,          &n->git_push,     &n->git_repo,      &n->ws_text,
+        &n->graphql_operation, &n->graphql_name, &n->graphql_field,
+        &n->mcp_method,        &n->mcp_tool,     &n->git_push,
+        &n->git_repo,          &n->ws_text,      &n->grpc,
         &n->payload_match,     &n->payload_alias};
     struct gvm_str *const texts[] = {&n->payload_field, &n->zone.name, &n->zone.rule,
                                      &n->on_limit.reason, &n->unverifiable.reason};

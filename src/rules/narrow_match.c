@@ -85,6 +85,55 @@ static void judge_query(struct rules_query *q, const struct rules_tests *t, stru
     rules_and(into, &one);
 }
 
+/* ---- gRPC ---- */
+
+/* Does every content-type say gRPC, and is there one? Case does not count in it (RFC 9110 8.3.1).
+ */
+static bool sent_as_grpc(const struct gvm_facts *f)
+{
+    static const struct gvm_str type = {"application/grpc", 16};
+    struct gvm_str fields = f->fields;
+    struct gvm_header h;
+    bool found = false;
+    while (gvm_fields_next(&fields, &h)) {
+        if (!gvm_str_ieqz(h.name, "content-type"))
+            continue;
+        found = h.value.n >= type.n && gvm_str_ieq((struct gvm_str){h.value.p, type.n}, type) &&
+                (h.value.n == type.n || strchr(";+- \t", h.value.p[type.n]));
+        if (!found)
+            return false;
+    }
+    return found && gvm_str_eqz(f->method, "POST");
+}
+
+/* The call is the path without its slash. Behind a prefix, as gateways have it, it is one for a lax
+ * reader. Servers that also take calls in another dress (Connect, JSON transcoding) get the same
+ * path without gRPC's content type: whether that is the call cannot be seen. */
+enum rules_fit rules_grpc_fits(const struct gvm_conf_texts *want, const struct gvm_facts *f)
+{
+    size_t at = f->path.n;
+    for (unsigned slashes = 0; at > 0 && slashes < 2; at--)
+        slashes += f->path.p[at - 1] == '/';
+    struct gvm_str call = {f->path.p + at + 1, f->path.n ? f->path.n - at - 1 : 0};
+    if (gvm_str_find(call, '/') < 0 || !rules_any_glob(want, call))
+        return RULES_MISS;
+    if (f->head_unknown || !sent_as_grpc(f))
+        return RULES_BLIND;
+    return at == 0 ? RULES_FITS : RULES_MAYBE;
+}
+
+static void judge_grpc(struct rules_query *q, const struct rules_narrow *n, struct rules_seen *into)
+{
+    struct rules_tally tally;
+    struct rules_seen one;
+    rules_tally_start(&tally);
+    rules_tally_add(&tally, rules_grpc_fits(&n->conf.grpc, q->f), false);
+    if (tally.blind)
+        tally.why = "the request is not sent as gRPC";
+    rules_tally_end(&tally, &one);
+    rules_and(into, &one);
+}
+
 /* ---- all of it ---- */
 
 void rules_narrow_judge(struct rules_query *q, const struct rules_narrow *n, bool permissive,
@@ -96,6 +145,8 @@ void rules_narrow_judge(struct rules_query *q, const struct rules_narrow *n, boo
         judge_headers(q, &n->header, ret);
     if (n->query.n && rules_possible(ret))
         judge_query(q, &n->query, ret);
+    if (n->conf.grpc.n && rules_possible(ret))
+        judge_grpc(q, n, ret);
     if (n->conf.git && rules_possible(ret)) {
         struct rules_tally tally;
         rules_tally_start(&tally);

@@ -82,12 +82,14 @@ default = {{ type = "Deny" }}
 [[rules]]
 name = "no admin"
 method = "*"
-pattern = "*.example.test/pkg.Admin/*"
+pattern = "*.example.test"
+grpc = "pkg.Admin/*"
 decision = {{ type = "Deny", reason = "nobody drops tables, 100% sure" }}
 [[rules]]
 name = "echo"
-method = "POST"
-pattern = "*.example.test/pkg.Echo/*"
+method = "*"
+pattern = "*.example.test"
+grpc = ["pkg.Echo/*", "grpc.health.v1.Health/*"]
 decision = {{ type = "Allow" }}
 """ + gvmtest.upstream_config(certs.ca, {HOST: secure_port, "clear.example.test": clear_port}))
 daemon = rig.start_daemon(home)
@@ -149,6 +151,19 @@ with grpc.secure_channel(f"{HOST}:443", trust, options=[("grpc.max_receive_messa
     calls(channel, "TLS")
 with grpc.insecure_channel("clear.example.test:80", options=[("grpc.max_receive_message_length", -1)]) as channel:
     calls(channel, "clear")
+
+
+def dressed(path, kind, method="POST"):
+    """The status of a request that is no gRPC call by its looks."""
+    with run.tls(HOST) as s:
+        return rig.ask(s, f"{method} {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: {kind}\r\n"
+                          "Content-Length: 2\r\n\r\n{}")
+
+
+for path, kind, method in (("/pkg.Admin/Drop", "application/json", "POST"), ("/pkg.Admin/Drop", "application/json", "GET"),
+                           ("/pkg.Admin/Drop", "application/grpc-web+json", "POST"), ("/api/pkg.Admin/Drop", "application/grpc-web", "POST"),
+                           ("/pkg.Admin%2FDrop", "application/grpc", "POST"), ("/pkg.Echo/Unary", "application/json", "POST")):
+    tap.eq(dressed(path, kind, method).status, 403, f"{method} {path} as {kind} is denied")
 run.finish()
 seen = [e for e in rig.entries(home) if e.get("run") == run.id]
 tap.ok(any(e["kind"] == "http.decision" and e["path"] == "/pkg.Admin/Drop" and e["decision"] == "Deny" for e in seen),

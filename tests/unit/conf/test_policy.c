@@ -26,6 +26,7 @@ static const char text[] =
     "graphql = { operation = \"mutation\", name = \"N\", field = [\"x\", \"y*\"] }\n"
     "mcp = { method = \"m\", tool = \"t\", args = { path = \"$..z\", op = \"absent\" } }\n"
     "git = { push = \"refs/*\", repo = [\"o/*\"], force = true, delete = false }\n"
+    "grpc = [\"a.B/C\", \"a.D/*\"]\n"
     "payload_field = \"p\"\npayload_match = [\"v\"]\npayload_query_alias_match = [\"w\"]\n"
     "condition = { kind = \"time_window\", window = \"23:00-01:30\", tz = \"Europe/Berlin\", "
     "outside = true }\n";
@@ -63,6 +64,7 @@ static void test_round_trip(void **state)
     assert_true(gvm_str_eqz(n->body.list[0].values[0].text, "0.1"));
     assert_int_equal(n->body.list[1].nvalues, 3);
     assert_int_equal(n->limit, 10 << 20);
+    assert_true(n->grpc.n == 2 && gvm_str_eqz(n->grpc.list[1], "a.D/*"));
     assert_true(n->git_force == GVM_YES && n->git_delete == GVM_NO && n->zone.n > 0 &&
                 n->zone.rule.n);
     const struct gvm_conf_rule *a = &c->rules[0], *b = &back->rules[0];

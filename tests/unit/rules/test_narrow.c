@@ -383,6 +383,44 @@ static void test_form(void **state)
     check_table(form_rows, sizeof form_rows / sizeof *form_rows);
 }
 
+/* Whatever is not sent as gRPC may be the call all the same (Connect, JSON transcoding). */
+#define GRPC "application/grpc"
+#define DROP "grpc=\"pkg.Admin/Drop\""
+static const struct row grpc_rows[] = {
+    {DROP, "POST", "/pkg.Admin/Drop", GRPC, NULL, "", YES},
+    {DROP, "POST", "/pkg.Admin/Drop", "Application/gRPC+proto; x=y", NULL, NULL, YES},
+    {DROP, "POST", "/pkg.Admin/Drop", "application/grpc-web+json", NULL, "", YES},
+    {DROP, "POST", "/pkg.Admin/%44rop", GRPC, NULL, "", YES},
+    {DROP, "POST", "//pkg.Admin/x/../Drop", GRPC, NULL, "", YES},
+    {DROP, "POST", "/pkg.Admin%2FDrop", GRPC, NULL, "", PART},
+    {DROP, "POST", "/pkg.Admin;v=1/Drop", GRPC, NULL, "", PART},
+    {DROP, "POST", "/gateway/pkg.Admin/Drop", GRPC, NULL, "", PART},
+    {DROP, "POST", "/pkg.Admin/Drop", "application/grpcx", NULL, "", PART},
+    {DROP, "POST", "/pkg.Admin/Drop", JSON, NULL, "{}", PART},
+    {DROP, "POST", "/pkg.Admin/Drop", NULL, NULL, "", PART},
+    {DROP, "POST", "/pkg.Admin/Drop", GRPC "\r\nContent-Type: " JSON, NULL, "", PART},
+    {DROP, "POST", "/pkg.Admin/Drop", JSON "\r\nContent-Type: " GRPC, NULL, "", PART},
+    {DROP, "GET", "/pkg.Admin/Drop?message=e30&encoding=json", NULL, NULL, NULL, PART},
+    {DROP, "POST", "/pkg.Admin/Dropped", GRPC, NULL, "", NO},
+    {DROP, "POST", "/pkg.Admin/Drop/x", GRPC, NULL, "", NO},
+    {DROP, "POST", "/pkg.Admin/drop", GRPC, NULL, "", NO},
+    {DROP, "POST", "/Drop", GRPC, NULL, "", NO},
+    {DROP, "POST", "/", GRPC, NULL, "", NO},
+    {"grpc=[\"pkg.Echo/*\", \"*.Health/Check\"]", "POST", "/pkg.Echo/Any", GRPC, NULL, "", YES},
+    {"grpc=[\"pkg.Echo/*\", \"*.Health/Check\"]", "POST", "/grpc.health.v1.Health/Check", GRPC,
+     NULL, "", YES},
+    {"grpc=[\"pkg.Echo/*\", \"*.Health/Check\"]", "POST", "/pkg.Admin/Drop", GRPC, NULL, "", NO},
+    {DROP "\nheader=[{name=\"x-mark\", value=\"gamma\"}]", "POST", "/pkg.Admin/Drop", GRPC, NULL,
+     "", NO},
+    {DROP "\nlimit=\"1/min\"", "POST", "/pkg.Other/Drop", GRPC, NULL, "", NO},
+};
+
+static void test_grpc(void **state)
+{
+    (void)state;
+    check_table(grpc_rows, sizeof grpc_rows / sizeof *grpc_rows);
+}
+
 static void test_graphql(void **state)
 {
     (void)state;
@@ -628,7 +666,7 @@ int main(void)
         cmocka_unit_test(test_prior),   cmocka_unit_test(test_unverifiable),
         cmocka_unit_test(test_size),    cmocka_unit_test(test_floor),
         cmocka_unit_test(test_needs),   cmocka_unit_test(test_window),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_grpc),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
