@@ -395,6 +395,8 @@ int gvm_git_push_parse(struct gvm_arena *a, struct gvm_str in, bool whole, struc
     if (!push.refs)
         return gvm_err_set(err, ENOMEM, "no memory to read a push");
     int r = commands(&in, whole, &push, &options, err);
+    if (r == 0 && push.n == 0 && (in.n || !whole))
+        r = bad(err, "something stands behind a push of nothing");
     while (r == 0 && options) { /* push options, up to a flush of their own */
         struct gvm_str line;
         bool flush = false;

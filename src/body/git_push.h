@@ -30,7 +30,8 @@ struct gvm_git_push {
 };
 
 /* `in` is the body's beginning, decoded; `whole` when it is all of it. Memory from `a`. -EINVAL:
- * not a push (also a shallow or signed one, whose commands stand elsewhere); -E2BIG: more refs than
+ * not a push (also a shallow or signed one, whose commands stand elsewhere, and an empty one that
+ * is not git's own question, a flush and nothing else); -E2BIG: more refs than
  * GVM_MAX_GIT_REFS, or the commands do not end within `in`; -ENOMEM. */
 int gvm_git_push_parse(struct gvm_arena *a, struct gvm_str in, bool whole, struct gvm_git_push *ret,
                        struct gvm_err *err) GVM_MUST_CHECK;

@@ -63,6 +63,7 @@ static void test_commands(void **state)
     gvm_buf_addz(&in, "0000");
     assert_int_equal(parse(true, &p), 0);
     assert_int_equal(p.n, 0);
+    assert_int_equal(parse(false, &p), -EINVAL);
 }
 
 static void test_refused(void **state)
@@ -77,6 +78,7 @@ static void test_refused(void **state)
         "0032shallow " ONE "\n0000",
         "0010push-cert\0 x0000",
         "00671111 2222 refs/heads/main",
+        "0000PACK", /* git asks with "0000" alone */
     };
     struct gvm_git_push p;
     (void)state;
