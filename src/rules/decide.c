@@ -175,6 +175,12 @@ static void fill_default(const struct gvm_ruleset *rs, const struct gvm_facts *f
         v->reason = GVM_STR("no rule for messages matches");
         return;
     }
+    if (rules_is_doh(f)) {
+        v->fixed = true;
+        v->reason = GVM_STR("DNS over HTTPS needs a rule that names its server; names are "
+                            "resolved without it");
+        return;
+    }
     v->decision = rs->dflt.type;
     v->delay_ms = rs->dflt.type == GVM_DELAY ? rs->dflt.delay_ms : 0;
     v->reason = rs->dflt.reason.n ? rs->dflt.reason : GVM_STR("no rule matches");

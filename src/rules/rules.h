@@ -82,16 +82,18 @@ struct gvm_verdict {
     size_t max_body;
     char why[96];                  /* unverifiable: what was in the way; else "" */
     const struct gvm_limit *limit; /* of the rule, NULL when it has none */
+    bool fixed;                    /* the default denies this whatever it says: rule is -1 */
     bool over_limit;               /* set by who counts: the limit took the decision */
     struct gvm_str name;           /* rule name, "default" when none; lives as long as the set */
     struct gvm_str reason;
 };
 
 /* First match in file order wins (a match of a part of a request is a floor, rules/narrow.h); no
- * match gives the set's default. *ret is always filled. HTTP: a path with escapes or parameters is
- * also judged as the most lenient server would read it (gvm_path_loose()), and the stricter of both
- * verdicts counts. TCP: only rules with protocol = "tcp" and Deny rules over every method and path
- * of a host match; no match is Deny, whatever the default for HTTP is. */
+ * match gives the set's default, or Deny for DNS over HTTPS. *ret is always filled. HTTP: a path
+ * with escapes or parameters is also judged as the most lenient server would read it
+ * (gvm_path_loose()), and the stricter of both verdicts counts. TCP: only rules with protocol =
+ * "tcp" and Deny rules over every method and path of a host match; no match is Deny, whatever the
+ * default for HTTP is. */
 void gvm_rules_decide(const struct gvm_ruleset *rs, const struct gvm_facts *f,
                       struct gvm_verdict *ret);
 /* May anything on this host:port be opaque TLS for this agent (a matching rule with intercept =

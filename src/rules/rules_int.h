@@ -145,6 +145,9 @@ struct gvm_ruleset {
     atomic_flag scratch_taken;
 };
 
+/* doh.c: does an HTTP request ask a resolver for a name? */
+bool rules_is_doh(const struct gvm_facts *f);
+
 /* pattern.c: fills host and path of `info` and `rule`. `err` gets the bare reason. */
 int rules_pattern_compile(struct gvm_arena *a, struct gvm_str pattern, bool with_path,
                           struct rule *rule, struct rule_info *info,

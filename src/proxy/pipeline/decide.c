@@ -80,7 +80,7 @@ static void verdict_http(struct px_request *rq, const struct gvm_facts *f, struc
     gvm_rules_decide(rq->policy->rules, f, v);
     if (v->needs_body) /* there is none, or it is here */
         px_inspect(rq, f, v);
-    if (v->rule < 0 && rq->run->has_default) {
+    if (v->rule < 0 && !v->fixed && rq->run->has_default) {
         v->decision = rq->run->dflt.type;
         v->delay_ms = rq->run->dflt.delay_ms;
         v->reason = GVM_STR("the default of this run");

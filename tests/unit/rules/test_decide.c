@@ -447,6 +447,53 @@ static void test_agent_and_expiry(void **state)
     gvm_rules_free(rs);
 }
 
+/* A resolver over HTTPS is not what a default lets through; a rule is. */
+static void test_doh(void **state)
+{
+    static const struct {
+        const char *path, *query, *fields;
+        bool doh;
+    } rows[] = {
+        {"/dns-query", "", "", true},
+        {"/x/dns-query", "", "", true},
+        {"/x", "dns=AAABAAABAAAAAAAAA3d3dwdleGFtcGxlA2NvbQAAAQAB", "", true},
+        {"/x", "a=b&dns=q80BAAABAAAAAAAAAWEAAAEAAQ", "", true},
+        {"/x", "", "Accept: application/dns-message\r\n", true},
+        {"/x", "", "accept: text/html , Application/DNS-json;q=1\r\n", true},
+        {"/x", "", "Host: a\r\nContent-Type: application/dns-message\r\n", true},
+        {"/x", "", "content-type: application/oblivious-dns-message\r\n", true},
+        {"/resolve", "name=a.test&type=A", "", true},
+        {"/", "", "", false},
+        {"/dns-queries", "", "", false},
+        {"/resolve", "url=x", "", false},
+        {"/zones/resolve", "name=x", "", false},
+        {"/x", "dns=true", "", false},
+        {"/x", "dns=this%20is%20a%20text%20of%20some%20length", "", false},
+        {"/x", "", "Accept: application/json\r\nX: application/dns-message\r\n", false},
+    };
+    struct gvm_ruleset *open = good("[policy]\ndefault=\"Delay\"\n"),
+                       *named =
+                           good("[policy]\ndefault=\"Delay\"\n" R("r", "*", "*.test", "Allow"));
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct gvm_verdict v;
+        struct gvm_facts f = {.method = GVM_STR("GET"),
+                              .host = GVM_STR("dns.test"),
+                              .port = 443,
+                              .path = gvm_str(rows[i].path),
+                              .query = gvm_str(rows[i].query),
+                              .fields = gvm_str(rows[i].fields)};
+        gvm_rules_decide(open, &f, &v);
+        if (v.decision != (rows[i].doh ? GVM_DENY : GVM_DELAY) || v.fixed != rows[i].doh ||
+            v.rule != -1)
+            fail_msg("row %zu: %s", i, gvm_decision_name(v.decision));
+        gvm_rules_decide(named, &f, &v);
+        assert_int_equal(v.decision, GVM_ALLOW);
+    }
+    gvm_rules_free(open);
+    gvm_rules_free(named);
+}
+
 static void test_default(void **state)
 {
     struct gvm_verdict v;
@@ -609,6 +656,7 @@ int main(void)
         cmocka_unit_test(test_first_match_wins),
         cmocka_unit_test(test_agent_and_expiry),
         cmocka_unit_test(test_default),
+        cmocka_unit_test(test_doh),
         cmocka_unit_test(test_tcp),
         cmocka_unit_test(test_catch_all_deny),
         cmocka_unit_test(test_opaque),
