@@ -1,20 +1,21 @@
-"""Attacks on rules that look at bodies (tests/lib/proxyrig.py): whatever the framing, coding, size or
-spelling, a body that a rule denies does not reach its server, and one that is allowed arrives byte for
-byte. Each refusal stands beside the ordinary case."""
+"""Attacks on rules that look at bodies (tests/lib/proxyrig.py), over HTTP/1.1 and HTTP/2: whatever the
+framing, coding, size or spelling, a body that a rule denies does not reach its server, and one that is
+allowed arrives byte for byte. Each refusal stands beside the ordinary case. (N22 to N24, P9)"""
 import base64
 import ctypes
 import gzip
 import hashlib
 import json
 import os
-import socket
 import sys
 import time
 import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import gvmtest
+import h2rig
 import proxyrig as rig
+import speak
 
 tap = gvmtest.Tap()
 home = gvmtest.Home()
@@ -120,7 +121,7 @@ decision = "Allow"
 """
 home.write_config(RULES + gvmtest.upstream_config(certs.ca, {API: api.port, BANK: bank.port, OPEN: plain.port}))
 daemon = rig.start_daemon(home)
-run = rig.Run(home)
+run, how = None, None  # of the version that the tables run over
 GOOD, BAD = b'{"amount": 7, "to": "x"}', b'{"amount": 5000, "to": "x"}'
 
 
@@ -150,22 +151,9 @@ CODINGS = {"": lambda d: d, "identity": lambda d: d, "gzip": gzip.compress, "x-g
            "gzip, br": lambda d: brotli(gzip.compress(d))}
 
 
-def head(path, more, host, method="POST"):
-    return f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n{more}".encode()
-
-
-def framed(body, framing, size=5):
-    """Header lines and bytes of a body."""
-    if framing == "length":
-        return f"Content-Length: {len(body)}\r\n\r\n".encode() + body
-    parts = b"".join(b"%x\r\n%s\r\n" % (len(body[i:i + size]), body[i:i + size]) for i in range(0, len(body), size))
-    return b"Transfer-Encoding: chunked\r\n\r\n" + parts + b"0\r\n\r\n"
-
-
-def post(path, body, coding="", framing="length", host=API, kind="application/json", method="POST", more="", size=5):
-    lines = (f"Content-Encoding: {coding}\r\n" if coding else "") + (f"Content-Type: {kind}\r\n" if kind else "") + more
-    with run.tls(host) as s:
-        return rig.ask(s, head(path, lines, host, method) + framed(body, framing, size))
+def post(path, body, coding="", framing="length", host=API, kind="application/json", method="POST", size=5):
+    fields = ([("Content-Encoding", coding)] if coding else []) + ([("Content-Type", kind)] if kind else [])
+    return how.ask(run, host, path, method, fields, body, framing == "length", size)
 
 
 def test_codings():
@@ -234,8 +222,8 @@ def test_size():
 
 def test_no_rule_no_wait():
     """A host without such rules gets the body as it comes: the server answers before its end."""
-    with run.connect() as s:
-        s.sendall(head("http://" + OPEN + "/x", "Content-Length: 1000000\r\n\r\n", OPEN) + b"a" * 70000)
+    with how.call(run, OPEN, "/x", length=1000000, clear=True) as c:
+        c.send(b"a" * 65000)
         deadline = time.monotonic() + 5
         while not any(e["port"] == 80 and e["method"] == "POST" for e in rig.entries(home, "http.decision")
                       if e.get("run") == run.id) and time.monotonic() < deadline:
@@ -244,46 +232,83 @@ def test_no_rule_no_wait():
 
 
 def test_timing():
-    with run.tls(API) as s:
-        s.sendall(head("/pay", f"Content-Length: {len(BAD)}\r\n\r\n", API) + BAD[:10])
+    with how.call(run, API, "/pay", length=len(BAD)) as c:
+        c.send(BAD[:10])
         time.sleep(0.3)
-        s.sendall(BAD[10:20])
+        c.send(BAD[10:20])
         time.sleep(0.3)
         before = len(api.seen)
-        s.sendall(BAD[20:])
-        answer = rig.answer(s)
+        c.send(BAD[20:], True)
+        answer = c.answer()
         tap.ok(answer.status == 403 and len(api.seen) == before, "a body in three pieces", answer.raw)
-    with run.tls(API) as s:
-        s.sendall(head("/pay", f"Content-Length: {len(GOOD)}\r\n\r\n", API) + GOOD[:10])
+    with how.call(run, API, "/pay", length=len(GOOD)) as c:
+        c.send(GOOD[:10])
         began = time.monotonic()
-        answer = rig.answer(s)
+        answer = c.answer()
         tap.ok(answer.status == 408 and time.monotonic() - began < 10, "a body that does not come", answer.raw)
-    with run.tls(API) as s:
-        s.sendall(head("/pay", f"Expect: 100-continue\r\nContent-Length: {len(GOOD)}\r\n\r\n", API))
-        first = rig.read_head(s)
-        s.sendall(GOOD)
-        answer = rig.answer(s)
-        tap.ok(first.startswith(b"HTTP/1.1 100") and answer.status == 200, "Expect: asked for, then judged", first + answer.raw)
-    with run.tls(API) as s:
-        s.sendall(head("/pay", f"Expect: 100-continue\r\nContent-Length: {len(BAD)}\r\n\r\n", API))
-        first = rig.read_head(s)
-        s.sendall(BAD)
-        tap.eq(rig.answer(s).status, 403, "Expect with a large amount")
+    expect = [("Expect", "100-continue")]
+    with how.call(run, API, "/pay", fields=expect, length=len(GOOD)) as c:
+        first = c.interim()
+        c.send(GOOD, True)
+        answer = c.answer()
+        tap.ok(first == 100 and answer.status == 200, "Expect: asked for, then judged", (first, answer.raw))
+    with how.call(run, API, "/pay", fields=expect, length=len(BAD)) as c:
+        c.interim()
+        c.send(BAD, True)
+        tap.eq(c.answer().status, 403, "Expect with a large amount")
+
+
+def test_together():
+    """Each request of a connection by itself, whatever stands behind or beside it."""
+    got = [a.status for a in how.several(run, API, [("/pay", GOOD), ("/pay", BAD), ("/pay", GOOD)])]
+    tap.eq(got, [200, 403, 200], "three at once: good, bad, good")
+    one = f"POST /pay HTTP/1.1\r\nHost: {API}\r\nContent-Length: {len(GOOD)}\r\n\r\n".encode() + GOOD
+    before = len(api.seen)
+    answer = post("/pay", GOOD + one)
+    tap.ok(answer.status == 403 and len(api.seen) == before, "a request inside a body is body", answer.raw)
 
 
 def test_pipelined():
-    """Each request of a connection by itself, whatever stands behind it."""
-    one = head("/pay", f"Content-Length: {len(GOOD)}\r\n\r\n", API) + GOOD
-    two = head("/pay", "Transfer-Encoding: chunked\r\n\r\n", API) + b"%x\r\n%s\r\n0\r\n\r\n" % (len(BAD), BAD)
+    """What only HTTP/1.1 has: one framing behind another on the same bytes."""
+    one = f"POST /pay HTTP/1.1\r\nHost: {API}\r\nContent-Length: {len(GOOD)}\r\n\r\n".encode() + GOOD
+    two = f"POST /pay HTTP/1.1\r\nHost: {API}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
     with run.tls(API) as s:
-        s.sendall(one + two + one)
+        s.sendall(one + two + b"%x\r\n%s\r\n0\r\n\r\n" % (len(BAD), BAD) + one)
         got = [rig.answer(s).status for _ in range(3)]
-        tap.eq(got, [200, 403, 200], "three at once: good, bad, good")
-    with run.tls(API) as s:
-        smuggled = head("/pay", f"Content-Length: {len(GOOD) + len(one)}\r\n\r\n", API) + GOOD + one
-        before = len(api.seen)
-        s.sendall(smuggled)
-        tap.ok(rig.answer(s).status == 403 and len(api.seen) == before, "a request inside a body is body")
+        tap.eq(got, [200, 403, 200], "counted, chunked, counted")
+
+
+def test_frames():
+    """What only HTTP/2 has: bodies in frames with padding, in empty frames, and lengths that are not true."""
+    def padded(body, pads):
+        with h2rig.Client(run.tls(API, alpn=("h2",))) as c:
+            ident = c.begin(API, "/pay", "POST", end=False)
+            for at in range(len(body)):
+                c.conn.send_data(ident, body[at:at + 1], end_stream=at + 1 == len(body), pad_length=pads[at % len(pads)])
+                if at % 7 == 0:
+                    c.conn.send_data(ident, b"", end_stream=False) if at + 1 < len(body) else None
+            c.flush()
+            return c.wait(ident)
+    before = len(api.seen)
+    tap.eq(padded(BAD, (0, 255, 3)).status, 403, "a large amount, a byte a frame, with padding")
+    tap.eq(len(api.seen), before, "nothing of it arrives")
+    a = padded(GOOD, (None, 7, 255))
+    tap.eq((a.status, api.seen[-1]["length"]), (200, len(GOOD)), "a small one arrives without the padding")
+    with h2rig.Client(run.tls(API, alpn=("h2",))) as c:
+        ident = c.begin(API, "/pay", "POST", [("content-length", str(len(GOOD)))], False)
+        c.send(ident, GOOD)
+        c.send(ident, BAD, True)
+        a = c.wait(ident)
+        tap.ok(a.status in (0, 400, 403), "more than the length says", a.status)
+        ident = c.begin(API, "/pay", "POST", [("content-length", str(len(BAD)))], False)
+        c.send(ident, GOOD, True)
+        a = c.wait(ident)
+        tap.ok(a.status in (0, 400, 403), "less than the length says", a.status)
+        ident = c.begin(API, "/pay", "POST", (), False)
+        c.send(ident, BAD)
+        c.trailers(ident, [("content-encoding", "gzip"), ("x-amount", "1")])
+        a = c.wait(ident)
+        tap.eq(a.status, 403, "a trailer does not change how a body is read")
 
 
 def test_delay_keeps_bytes():
@@ -325,9 +350,8 @@ def test_mcp():
         tap.ok(answer.status == want and len(api.seen) == before + (want == 200), "MCP: " + name, answer.raw + answer.body)
 
 
-def get(path, more="", host=API):
-    with run.tls(host) as s:
-        return rig.ask(s, head(path, more + "\r\n", host, "GET"))
+def get(path, fields=(), host=API):
+    return how.ask(run, host, path, fields=fields)
 
 
 def test_head_conditions():
@@ -335,9 +359,11 @@ def test_head_conditions():
                        ("/search?scope=private", 403), ("/search?scope=public&scope=private", 403),
                        ("/search?Scope=private&scope=public", 403), ("/search?scope=public;scope=private", 403)):
         tap.eq(get(path).status, want, f"GET {path}: {want}")
-    for more, want in (("X-Mark: yes\r\n", 200), ("x-mark:  yes  \r\n", 200), ("", 403), ("X-Mark: no\r\n", 403),
-                       ("X-Mark: yes\r\nX-Mark: no\r\n", 403), ("Connection: x-mark\r\nX-Mark: yes\r\n", 403)):
-        tap.eq(get("/marked", more).status, want, f"header {more!r}: {want}")
+    yes, no = ("X-Mark", "yes"), ("X-Mark", "no")
+    for fields, want in (([yes], (200,)), ([("x-mark", "yes")], (200,)), ([], (403,)), ([no], (403,)), ([yes, no], (403,)),
+                         ([("Connection", "x-mark"), yes], (403,) if how is speak.Http1 else (0, 400))):
+        status = get("/marked", fields).status
+        tap.ok(status in want, f"fields {fields!r}: {want}", status)
 
 
 def test_limits():
@@ -377,8 +403,7 @@ def test_prior():
                  "/public/%252e%252e/admin/x", "/admin%00.txt", "///admin/x", "////admin/x", "/admin/.", "/foo/../admin/x"):
         for method in ("GET", "get", "PROPFIND"):
             before = len(bank.seen)
-            with run.tls(BANK) as s:
-                status = rig.ask(s, head(path, "\r\n", BANK, method)).status
+            status = how.ask(run, BANK, path, method).status
             tap.ok(status in (400, 403) and len(bank.seen) == before, f"{method} {path}: {status}")
 
 
@@ -395,12 +420,17 @@ def test_records():
            "no body is in the ledger or the log")
 
 
-for test in (test_codings, test_unseen, test_size, test_no_rule_no_wait, test_timing, test_pipelined,
-             test_delay_keeps_bytes, test_large_allowed, test_mcp, test_head_conditions, test_limits, test_prior, test_records):
-    try:
-        test()
-    except Exception as e:
-        tap.ok(False, f"{test.__name__}: {e!r}", rig.daemon_log(home))
+EACH = (test_codings, test_unseen, test_size, test_no_rule_no_wait, test_timing, test_together, test_delay_keeps_bytes,
+        test_large_allowed, test_mcp, test_head_conditions, test_limits, test_prior)
+ONLY = {speak.Http1: (test_pipelined, test_records), speak.Http2: (test_frames, test_records)}
+for number, how in enumerate(speak.BOTH, 1):
+    tap.prefix = how.name + " "
+    run = rig.Run(home, f"20260101T000000-{number:06x}")
+    for test in EACH + ONLY[how]:
+        try:
+            test()
+        except Exception as e:
+            tap.ok(False, f"{test.__name__}: {e!r}", rig.daemon_log(home))
 daemon.terminate()
 daemon.wait(20)
 tap.done()

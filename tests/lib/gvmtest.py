@@ -30,10 +30,11 @@ class Tap:
     def __init__(self):
         self.count = 0
         self.failed = 0
+        self.prefix = ""  # before every name, for tables that run several times
 
     def ok(self, good, name, detail=""):
         self.count += 1
-        name = " ".join(str(name).split())
+        name = " ".join(f"{self.prefix}{name}".split())
         print(f"{'' if good else 'not '}ok {self.count} - {name}", flush=True)
         if not good:
             self.failed += 1
