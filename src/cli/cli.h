@@ -37,6 +37,9 @@ int cli_usage(const char *verb, const char *fmt, ...) GVM_PRINTF(2, 3);
 int cli_help(const char *usage);
 /* The usage error for what getopt_long() just refused ('?' or ':'). */
 int cli_bad_option(const char *verb, char **argv);
+/* The whole command line of a verb that takes --json and --help and nothing else. -1: go on, with
+ * *ret_json; else the exit code, and what was to be said is said. */
+int cli_only_json(const char *verb, const char *usage, int argc, char **argv, bool *ret_json);
 /* A line for the person on stderr: "gvm: ...". */
 void cli_say(const char *fmt, ...) GVM_PRINTF(1, 2);
 /* How the agent's output leaves the terminal on stderr: raw, so that a line must return to its

@@ -3,7 +3,6 @@
 #include "cli/verbs.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 
 const char cli_reload_usage[] =
@@ -56,22 +55,10 @@ static int reload(bool json, struct gvm_err *err)
 
 int cli_reload(int argc, char **argv)
 {
-    static const struct option longs[] = {
-        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
-    bool json = false;
-    for (int c; (c = getopt_long(argc, argv, "h", longs, NULL)) != -1;) {
-        switch (c) {
-        case 'j':
-            json = true;
-            break;
-        case 'h':
-            return cli_help(cli_reload_usage);
-        default:
-            return cli_bad_option("reload", argv);
-        }
-    }
-    if (optind < argc)
-        return cli_usage("reload", "takes no arguments");
+    bool json;
+    int r = cli_only_json("reload", cli_reload_usage, argc, argv, &json);
+    if (r >= 0)
+        return r;
     struct gvm_err err = {0};
     return reload(json, &err) < 0 ? cli_fail(GVM_EXIT_ERROR, &err) : cli_flush();
 }

@@ -3,7 +3,6 @@
 #include "cli/verbs.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 
 const char cli_runs_usage[] =
@@ -119,22 +118,10 @@ static int list(bool json, struct gvm_err *err)
 
 int cli_runs(int argc, char **argv)
 {
-    static const struct option longs[] = {
-        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
-    bool json = false;
-    for (int c; (c = getopt_long(argc, argv, "h", longs, NULL)) != -1;) {
-        switch (c) {
-        case 'j':
-            json = true;
-            break;
-        case 'h':
-            return cli_help(cli_runs_usage);
-        default:
-            return cli_bad_option("runs", argv);
-        }
-    }
-    if (optind < argc)
-        return cli_usage("runs", "takes no arguments");
+    bool json;
+    int r = cli_only_json("runs", cli_runs_usage, argc, argv, &json);
+    if (r >= 0)
+        return r;
     struct gvm_err err = {0};
     return list(json, &err) < 0 ? cli_fail(GVM_EXIT_ERROR, &err) : cli_flush();
 }

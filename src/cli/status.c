@@ -3,7 +3,6 @@
 #include "cli/verbs.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 
 const char cli_status_usage[] =
@@ -119,21 +118,9 @@ static int status(bool json)
 
 int cli_status(int argc, char **argv)
 {
-    static const struct option longs[] = {
-        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
-    bool json = false;
-    for (int c; (c = getopt_long(argc, argv, "h", longs, NULL)) != -1;) {
-        switch (c) {
-        case 'j':
-            json = true;
-            break;
-        case 'h':
-            return cli_help(cli_status_usage);
-        default:
-            return cli_bad_option("status", argv);
-        }
-    }
-    if (optind < argc)
-        return cli_usage("status", "takes no arguments");
+    bool json;
+    int r = cli_only_json("status", cli_status_usage, argc, argv, &json);
+    if (r >= 0)
+        return r;
     return status(json);
 }

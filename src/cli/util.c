@@ -47,6 +47,21 @@ int cli_bad_option(const char *verb, char **argv)
     return cli_usage(verb, "option '%s' is unknown or needs a value", word ? word : "?");
 }
 
+int cli_only_json(const char *verb, const char *usage, int argc, char **argv, bool *ret_json)
+{
+    static const struct option longs[] = {
+        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
+    *ret_json = false;
+    for (int c; (c = getopt_long(argc, argv, "h", longs, NULL)) != -1;) {
+        if (c == 'h')
+            return cli_help(usage);
+        if (c != 'j')
+            return cli_bad_option(verb, argv);
+        *ret_json = true;
+    }
+    return optind < argc ? cli_usage(verb, "takes no arguments") : -1;
+}
+
 /* The person's terminal, as the agent's output left it. */
 static struct {
     bool raw, mid_line;
