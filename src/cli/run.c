@@ -85,6 +85,8 @@ int cli_run(int argc, char **argv)
         run_watch_close(r);
         run_publish_close(r);
         gvm_sandbox_free(r->sandbox);
+        gvm_sandbox_profile_free(r->profile);
+        run_denied_close(r);
         gvm_chan_free(r->chan);
         gvm_arena_free(r->arena);
     } else {

@@ -10,8 +10,9 @@
 #include "review/review.h"
 #include "sandbox/sandbox.h"
 
-#define RUN_MAX_LIST 64    /* --no-intercept, --env, --hide, --reveal */
-#define RUN_GRACE_MS 10000 /* between asking the agent to end and killing it */
+#define RUN_MAX_LIST 64 /* --no-intercept, --env, --hide, --reveal */
+#define RUN_GRACE_MS                                                                               \
+    10000 /* unless said otherwise: between asking the agent to end and killing it */
 
 struct run_list {
     const char *v[RUN_MAX_LIST + 8];
@@ -23,7 +24,8 @@ struct run_options {
     bool watch, ask, json, literal; /* literal: the command stood behind "--" */
     const char *json_file;          /* NULL: stderr */
     const char *agent, *config, *workspace, *dflt, *go_on; /* go_on: the run to continue */
-    uint64_t timeout_ms, max_pids, max_files, max_disk, max_memory;
+    const char *seccomp; /* default, strict, or a file; NULL: as configured */
+    uint64_t timeout_ms, grace_ms, max_pids, max_files, max_disk, max_memory;
     unsigned max_cpus; /* thousandths */
     struct run_list no_intercept, pass, hide, reveal, without, publish;
     char **command;
@@ -31,6 +33,7 @@ struct run_options {
 
 struct run_watch;
 struct run_publish;
+struct run_denied;
 struct run_detached { /* of the child of gvm run --detach; -1 otherwise */
     int ready;        /* pipe the run's id goes into once the agent runs */
     int stderr_fd;    /* the caller's, until then */
@@ -56,7 +59,11 @@ struct run {
     struct gvm_run_record record;
     struct termios *termios; /* of the terminal as found; NULL without one */
     struct run_watch *watch;
-    struct run_publish *publish; /* NULL without */
+    struct run_publish *publish;         /* NULL without */
+    struct run_denied *denied;           /* NULL as long as nothing was refused */
+    bool denied_over;                    /* nothing more will be told */
+    struct gvm_sandbox_profile *profile; /* --seccomp FILE; NULL without */
+    char seccomp[96]; /* for the record: "strict", or "sha256:" and the file's; "" = default */
     struct run_detached detached;
     sigset_t caught, old_mask; /* signals passed on; the mask as found */
     int64_t tried_ns;          /* last attempt to reach a lost daemon */
@@ -122,6 +129,26 @@ int run_publish_open(struct run *r, struct gvm_err *err) GVM_MUST_CHECK; /* list
 int run_publish_fd(const struct run *r);                                 /* -1 without */
 void run_publish_tick(struct run *r);
 void run_publish_close(struct run *r);
+
+/* run_denied.c: refused system calls, counted and recorded */
+#define RUN_DENIED_ID 16                /* ids of these messages: from here on */
+int run_denied_fd(const struct run *r); /* -1 without */
+void run_denied_tick(struct run *r);
+/* True when the message answers one of ours. */
+bool run_denied_answer(struct run *r, const struct gvm_msg *m);
+void run_denied_lost(struct run *r); /* the daemon went away */
+/* What was not written yet, before the run's end is. */
+void run_denied_end(struct run *r);
+void run_denied_close(struct run *r); /* says what could not be recorded */
+
+/* run_config.c */
+/* What the rule file says of the sandbox, where no option does. */
+int run_read_config(struct run *r, struct gvm_err *err) GVM_MUST_CHECK;
+/* One more place for a list. */
+int run_add_place(struct run *r, struct run_list *l, const char *text, size_t n,
+                  struct gvm_err *err) GVM_MUST_CHECK;
+/* Reads and checks --seccomp or [seccomp] profile. */
+int run_read_profile(struct run *r, struct gvm_err *err) GVM_MUST_CHECK;
 
 /* run_detach.c */
 /* Returns -1 in the process that is to go on, else the caller's exit code. */

@@ -138,6 +138,7 @@ int run_after(struct run *r, struct gvm_err *err)
     struct cli_changes c = {0};
     struct gvm_err first = {0}, e = {0};
     size_t merged = 0;
+    run_denied_end(r);
     int x = open_changes(r, &c, &e);
     keep_first(&first, &e, x);
     if (x == 0) {

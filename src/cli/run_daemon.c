@@ -42,6 +42,8 @@ static void put_registration(struct run *r, struct gvm_buf *out)
         put_strings(&w, "publish", r->opt.publish.v);
     if (r->opt.without.n)
         put_strings(&w, "waived", r->opt.without.v);
+    if (r->seccomp[0])
+        gvm_jw_kstrz(&w, "seccomp", r->seccomp);
     gvm_jw_kstrz(&w, "sealed", r->sealed);
     gvm_jw_object_end(&w);
 }
@@ -74,6 +76,7 @@ static int await_answer(struct run *r, uint64_t id, int timeout_ms, struct gvm_m
         if (x == 1 && ret->id == id)
             return 0;
         if (x == 1) {
+            run_denied_answer(r, ret);
             gvm_msg_done(ret);
             continue;
         }
@@ -139,6 +142,7 @@ int run_await_ready(struct run *r, struct gvm_str *ret_pem, struct gvm_err *err)
 
 static void lose(struct run *r)
 {
+    run_denied_lost(r);
     gvm_chan_free(r->chan);
     r->chan = NULL;
     r->tries = 0;
@@ -181,12 +185,17 @@ void run_daemon_tick(struct run *r, bool readable)
             find_again(r);
         return;
     }
+    if (gvm_chan_wants_write(r->chan) && gvm_chan_flush(r->chan) < 0) {
+        lose(r);
+        return;
+    }
     for (int x = readable; x > 0;) {
         struct gvm_msg m = {0};
         x = gvm_chan_recv(r->chan, &m);
-        if (x > 0)
+        if (x > 0) {
+            run_denied_answer(r, &m);
             gvm_msg_done(&m);
-        else if (x < 0)
+        } else if (x < 0)
             lose(r);
     }
 }

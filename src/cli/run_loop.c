@@ -12,7 +12,7 @@
 #define DISK_NS      INT64_C(1000000000)
 #define DEFAULT_DISK (UINT64_C(2) << 30)
 
-enum { P_SANDBOX, P_SIGNAL, P_DAEMON, P_WATCH, P_PUBLISH, P_MASTER, P_STDIN, P_COUNT };
+enum { P_SANDBOX, P_SIGNAL, P_DAEMON, P_WATCH, P_PUBLISH, P_DENIED, P_MASTER, P_STDIN, P_COUNT };
 
 struct loop {
     struct run *r;
@@ -45,7 +45,8 @@ static void ask_to_end(struct loop *l, int sig)
     if (gvm_sandbox_signal(l->r->sandbox, sig) < 0)
         gvm_sandbox_kill(l->r->sandbox);
     if (!l->kill_ns)
-        l->kill_ns = now + RUN_GRACE_MS * INT64_C(1000000);
+        l->kill_ns = now + (int64_t)(l->r->opt.grace_ms ? l->r->opt.grace_ms : RUN_GRACE_MS) *
+                               INT64_C(1000000);
 }
 
 /* Ctrl-Z and fg. */
@@ -151,9 +152,12 @@ static void set_polls(const struct loop *l, struct pollfd p[P_COUNT])
     const struct run *r = l->r;
     p[P_SANDBOX] = (struct pollfd){.fd = gvm_sandbox_fd(r->sandbox), .events = POLLIN};
     p[P_SIGNAL] = (struct pollfd){.fd = l->signal_fd, .events = POLLIN};
-    p[P_DAEMON] = (struct pollfd){.fd = r->chan ? gvm_chan_fd(r->chan) : -1, .events = POLLIN};
+    short flush = r->chan && gvm_chan_wants_write(r->chan) ? POLLOUT : 0;
+    p[P_DAEMON] = (struct pollfd){.fd = r->chan ? gvm_chan_fd(r->chan) : -1,
+                                  .events = (short)(POLLIN | flush)};
     p[P_WATCH] = (struct pollfd){.fd = run_watch_fd(r), .events = POLLIN};
     p[P_PUBLISH] = (struct pollfd){.fd = run_publish_fd(r), .events = POLLIN};
+    p[P_DENIED] = (struct pollfd){.fd = run_denied_fd(r), .events = POLLIN};
     p[P_MASTER] = (struct pollfd){.fd = -1};
     p[P_STDIN] = (struct pollfd){.fd = -1};
     if (l->tty) {
@@ -176,6 +180,8 @@ static void serve(struct loop *l, const struct pollfd p[P_COUNT])
         run_tty_input(l->tty);
     if (l->tty && run_tty_wants_suspend(l->tty))
         suspend(l);
+    if (p[P_DENIED].revents)
+        run_denied_tick(l->r);
     run_daemon_tick(l->r, p[P_DAEMON].revents != 0);
     if (l->r->watch)
         run_watch_tick(l->r);

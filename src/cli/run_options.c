@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <stddef.h>
 #include <unistd.h>
 
 const char cli_run_usage[] =
@@ -25,6 +26,8 @@ const char cli_run_usage[] =
     "      --workspace DIR     what the agent works on (default: here)\n"
     "      --continue RUN      go on from what that run left staged\n"
     "      --timeout TIME      end the agent after 90, 90s, 10m, 2h; exit code 124\n"
+    "      --grace TIME        from asking an agent to end until it is killed\n"
+    "                          (default 10s)\n"
     "      --default WHAT      for calls no rule names: deny, approve or delay\n"
     "      --no-intercept HOST do not look into TLS to this host ('*' as in rules)\n"
     "  -e, --env NAME[=VALUE]  pass a variable; without =VALUE, yours\n"
@@ -37,6 +40,8 @@ const char cli_run_usage[] =
     "                          limit root's pids; the record says so\n"
     "      --memory SIZE       memory of all its processes together\n"
     "      --cpus N            processors at most, such as 2 or 0.5\n"
+    "      --seccomp PROFILE   system calls: default, strict, or a file in the OCI\n"
+    "                          format, which only takes away\n"
     "      --json[=FILE]       with --watch: events as JSON lines to FILE, or stderr\n"
     "  -h, --help              this text\n"
     "\n"
@@ -66,7 +71,9 @@ enum {
     OPT_MEMORY,
     OPT_CPUS,
     OPT_WITHOUT,
-    OPT_PUBLISH
+    OPT_PUBLISH,
+    OPT_SECCOMP,
+    OPT_GRACE
 };
 
 static const struct option longs[] = {
@@ -79,6 +86,7 @@ static const struct option longs[] = {
     {"config", required_argument, NULL, OPT_CONFIG},
     {"workspace", required_argument, NULL, OPT_WORKSPACE},
     {"timeout", required_argument, NULL, OPT_TIMEOUT},
+    {"grace", required_argument, NULL, OPT_GRACE},
     {"default", required_argument, NULL, OPT_DEFAULT},
     {"no-intercept", required_argument, NULL, OPT_NO_INTERCEPT},
     {"env", required_argument, NULL, 'e'},
@@ -91,6 +99,7 @@ static const struct option longs[] = {
     {"cpus", required_argument, NULL, OPT_CPUS},
     {"without", required_argument, NULL, OPT_WITHOUT},
     {"publish", required_argument, NULL, OPT_PUBLISH},
+    {"seccomp", required_argument, NULL, OPT_SECCOMP},
     {"json", optional_argument, NULL, OPT_JSON},
     {"help", no_argument, NULL, 'h'},
     {0},
@@ -139,6 +148,9 @@ static int set_number(int c, struct run_options *o)
     struct gvm_str s = gvm_str(optarg);
     if (c == OPT_TIMEOUT && (gvm_parse_duration_ms(s, &o->timeout_ms) < 0 || !o->timeout_ms))
         return cli_usage("run", "--timeout is a time such as 90s or 10m, not '%s'", optarg);
+    if (c == OPT_GRACE &&
+        (gvm_parse_duration_ms(s, &o->grace_ms) < 0 || !o->grace_ms || o->grace_ms > 86400000))
+        return cli_usage("run", "--grace is a time up to 24h such as 30s, not '%s'", optarg);
     if (c == OPT_PIDS && (gvm_parse_u64(s, 1000000, &o->max_pids) < 0 || o->max_pids < 2))
         return cli_usage("run", "--pids is a number from 2 on, not '%s'", optarg);
     if (c == OPT_DISK && (gvm_parse_size(s, &o->max_disk) < 0 || !o->max_disk))
@@ -153,9 +165,51 @@ static int set_number(int c, struct run_options *o)
     return -1;
 }
 
+/* Options that are a text or one more of a list. */
+static const struct {
+    int c;
+    bool list;
+    size_t at; /* in struct run_options */
+    const char *name;
+} texts[] = {
+    {OPT_AGENT, false, offsetof(struct run_options, agent), "agent-id"},
+    {OPT_CONFIG, false, offsetof(struct run_options, config), "config"},
+    {OPT_CONTINUE, false, offsetof(struct run_options, go_on), "continue"},
+    {OPT_WORKSPACE, false, offsetof(struct run_options, workspace), "workspace"},
+    {OPT_SECCOMP, false, offsetof(struct run_options, seccomp), "seccomp"},
+    {OPT_NO_INTERCEPT, true, offsetof(struct run_options, no_intercept), "no-intercept"},
+    {'e', true, offsetof(struct run_options, pass), "env"},
+    {OPT_WITHOUT, true, offsetof(struct run_options, without), "without"},
+    {OPT_PUBLISH, true, offsetof(struct run_options, publish), "publish"},
+    {OPT_HIDE, true, offsetof(struct run_options, hide), "hide"},
+    {OPT_REVEAL, true, offsetof(struct run_options, reveal), "reveal"},
+};
+
+/* -1 = go on; -2 = it is none of these. */
+static int set_text(int c, struct run_options *o)
+{
+    if (c == OPT_WITHOUT && !gvm_sandbox_layer(optarg))
+        return cli_usage("run", "--without is landlock or pids, not '%s'", optarg);
+    if (c == OPT_PUBLISH && !run_publish_ok(optarg))
+        return cli_usage("run", "--publish is HOSTPORT:PORT, such as 8080:3000, not '%s'", optarg);
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        void *at = (char *)o + texts[i].at;
+        if (texts[i].c == c && texts[i].list)
+            return add(at, optarg, texts[i].name);
+        if (texts[i].c == c) {
+            *(const char **)at = optarg;
+            return -1;
+        }
+    }
+    return -2;
+}
+
 /* -1 = go on. */
 static int take(int c, char **argv, struct run_options *o)
 {
+    int code = optarg ? set_text(c, o) : -2;
+    if (code != -2)
+        return code;
     switch (c) {
     case OPT_SANDBOX:
         return -1;
@@ -170,38 +224,10 @@ static int take(int c, char **argv, struct run_options *o)
     case 'd':
         o->detach = true;
         return -1;
-    case OPT_AGENT:
-        o->agent = optarg;
-        return -1;
-    case OPT_CONFIG:
-        o->config = optarg;
-        return -1;
-    case OPT_CONTINUE:
-        o->go_on = optarg;
-        return -1;
-    case OPT_WORKSPACE:
-        o->workspace = optarg;
-        return -1;
     case OPT_DEFAULT:
         return set_default(o);
-    case OPT_NO_INTERCEPT:
-        return add(&o->no_intercept, optarg, "no-intercept");
-    case 'e':
-        return add(&o->pass, optarg, "env");
-    case OPT_WITHOUT:
-        if (!gvm_sandbox_layer(optarg))
-            return cli_usage("run", "--without is landlock or pids, not '%s'", optarg);
-        return add(&o->without, optarg, "without");
-    case OPT_PUBLISH:
-        if (!run_publish_ok(optarg))
-            return cli_usage("run", "--publish is HOSTPORT:PORT, such as 8080:3000, not '%s'",
-                             optarg);
-        return add(&o->publish, optarg, "publish");
-    case OPT_HIDE:
-        return add(&o->hide, optarg, "hide");
-    case OPT_REVEAL:
-        return add(&o->reveal, optarg, "reveal");
     case OPT_TIMEOUT:
+    case OPT_GRACE:
     case OPT_PIDS:
     case OPT_DISK:
     case OPT_MEMORY:

@@ -5,8 +5,6 @@
  */
 #include "cli/run.h"
 
-#include "conf/conf.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
@@ -102,36 +100,6 @@ static int choose_id(struct run *r, struct gvm_err *err)
     return x < 0 ? x : gvm_err_set(err, EEXIST, "cannot find a name for the run");
 }
 
-static int add_place(struct run *r, struct run_list *l, const char *text, size_t n,
-                     struct gvm_err *err)
-{
-    const char *copy = gvm_arena_dup(r->arena, text, n);
-    if (!copy || l->n >= sizeof(l->v) / sizeof(l->v[0]) - 2)
-        return gvm_err_set(err, E2BIG, "too many places in [filesystem]");
-    l->v[l->n++] = copy;
-    return 0;
-}
-
-/* [filesystem] of the rule file. It is read only when it has one: its other content is the
- * daemon's, and credentials in it have no business in this process. */
-static int read_filesystem(struct run *r, struct gvm_err *err)
-{
-    GVM_CLEANUP(gvm_buf_wipe) struct gvm_buf text;
-    gvm_buf_init(&text, GVM_MAX_CONFIG);
-    text.secret = true;
-    int x = gvm_read_file(r->config, &text, err);
-    if (x < 0 || !text.len || !memmem(gvm_buf_data(&text), text.len, "filesystem", 10))
-        return x;
-    struct gvm_conf *conf = NULL;
-    x = gvm_conf_load(r->config, &conf, err);
-    for (uint32_t i = 0; x == 0 && i < conf->nhide; i++)
-        x = add_place(r, &r->opt.hide, conf->hide[i].p, conf->hide[i].n, err);
-    for (uint32_t i = 0; x == 0 && i < conf->nreveal; i++)
-        x = add_place(r, &r->opt.reveal, conf->reveal[i].p, conf->reveal[i].n, err);
-    gvm_conf_free(conf);
-    return x;
-}
-
 int run_prepare(struct run *r, struct gvm_err *err)
 {
     int x = run_choose_command(r, err);
@@ -145,9 +113,11 @@ int run_prepare(struct run *r, struct gvm_err *err)
     if (x == 0)
         x = cli_config_choose(r->opt.config, r->workspace, r->config, &r->has_config, stderr, err);
     if (x == 0 && r->has_config)
-        x = read_filesystem(r, err);
+        x = run_read_config(r, err);
     if (x == 0 && r->has_config) /* wherever it lies, the agent neither reads nor replaces it */
-        x = add_place(r, &r->opt.hide, r->config, strlen(r->config), err);
+        x = run_add_place(r, &r->opt.hide, r->config, strlen(r->config), err);
+    if (x == 0)
+        x = run_read_profile(r, err);
     return x == 0 ? choose_id(r, err) : x;
 }
 
@@ -251,6 +221,9 @@ static int create(struct run *r, struct gvm_err *err)
         .max_memory = o->max_memory,
         .publish = o->publish.n > 0,
         .waived = waived_by(o),
+        .strict = o->seccomp && strcmp(o->seccomp, "strict") == 0,
+        .profile = r->profile,
+        .record = true,
         .max_cpus = o->max_cpus,
     };
     look_at_terminal(r, &plan);

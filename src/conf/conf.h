@@ -202,6 +202,13 @@ struct gvm_conf {
     struct gvm_str *review_auto, *review_manual, *review_discard;
     uint32_t nauto, nmanual, ndiscard;
     uint64_t undo_keep_ms; /* 90 days when absent */
+    /* What a run's sandbox has besides; the launcher's alone, as written in the file. */
+    struct gvm_str *persist, *mounts; /* [filesystem] */
+    struct gvm_str *devices;          /* [sandbox] */
+    uint32_t npersist, nmounts, ndevices;
+    uint64_t grace_ms;      /* [sandbox]; 0 when absent */
+    struct gvm_str seccomp; /* [seccomp] profile: "default", "strict" or an absolute path; "" when
+                             * absent */
     struct gvm_arena *arena;
 };
 

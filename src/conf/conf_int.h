@@ -127,6 +127,10 @@ int conf_read_timestamp(struct conf_ctx *x, const struct conf_node *v, void *obj
 /* Content of a file of certificates that the configuration names, checked to be such. */
 int conf_read_ca_file(struct conf_ctx *x, const struct conf_node *v,
                       struct gvm_str *ret) GVM_MUST_CHECK;
+/* [filesystem], [sandbox], [seccomp] */
+int conf_read_filesystem(struct conf_ctx *x, const struct conf_node *v, void *obj) GVM_MUST_CHECK;
+int conf_read_sandbox(struct conf_ctx *x, const struct conf_node *v, void *obj) GVM_MUST_CHECK;
+int conf_read_seccomp(struct conf_ctx *x, const struct conf_node *v, void *obj) GVM_MUST_CHECK;
 /* The whole document. */
 int conf_read_document(struct conf_ctx *x, const struct conf_node *root) GVM_MUST_CHECK;
 /* Path of a file the configuration names: relative to base, "~/" to $HOME. */

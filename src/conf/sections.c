@@ -272,86 +272,6 @@ static int read_upstream(struct conf_ctx *x, const struct conf_node *v, void *ob
     return conf_read_table(x, v, "[upstream]", upstream_fields, COUNT(upstream_fields), obj);
 }
 
-/* ---- [filesystem] ---- */
-
-static int read_places(struct conf_ctx *x, const struct conf_node *v, const char *what,
-                       struct gvm_str **ret, uint32_t *ret_n)
-{
-    unsigned n = conf_children(v), i = 0;
-    if (n > CONF_MAX_LIST)
-        return conf_bad_at(x, v, "%s has %u places; at most %u are allowed", what, n,
-                           CONF_MAX_LIST);
-    struct gvm_str *list = gvm_arena_alloc(x->c->arena, (n ? n : 1) * sizeof *list);
-    if (!list)
-        return gvm_err_set(x->err, ENOMEM, "%s: out of memory", x->label);
-    for (const struct conf_node *m = v->child; m; m = m->next) {
-        int r = conf_need(x, m, "a place", CONF_STRING);
-        if (r >= 0)
-            r = conf_text(x, m, "a place", GVM_PATH_MAX - 1, &list[i++]);
-        if (r < 0)
-            return r;
-    }
-    *ret = list;
-    *ret_n = n;
-    return 0;
-}
-
-static int set_hide(struct conf_ctx *x, const struct conf_node *v, void *obj)
-{
-    (void)obj;
-    return read_places(x, v, "hide", &x->c->hide, &x->c->nhide);
-}
-
-static int set_reveal(struct conf_ctx *x, const struct conf_node *v, void *obj)
-{
-    (void)obj;
-    return read_places(x, v, "reveal", &x->c->reveal, &x->c->nreveal);
-}
-
-static int set_auto(struct conf_ctx *x, const struct conf_node *v, void *obj)
-{
-    (void)obj;
-    return read_places(x, v, "auto", &x->c->review_auto, &x->c->nauto);
-}
-
-static int set_manual(struct conf_ctx *x, const struct conf_node *v, void *obj)
-{
-    (void)obj;
-    return read_places(x, v, "manual", &x->c->review_manual, &x->c->nmanual);
-}
-
-static int set_discard(struct conf_ctx *x, const struct conf_node *v, void *obj)
-{
-    (void)obj;
-    return read_places(x, v, "discard", &x->c->review_discard, &x->c->ndiscard);
-}
-
-static int set_undo_keep(struct conf_ctx *x, const struct conf_node *v, void *obj)
-{
-    struct gvm_str s = conf_node_str(v);
-    (void)obj;
-    bool unit = s.n > 1 && (s.p[s.n - 1] < '0' || s.p[s.n - 1] > '9');
-    if (!unit || gvm_parse_duration_ms(s, &x->c->undo_keep_ms) < 0 ||
-        x->c->undo_keep_ms > UINT64_C(36500) * 86400000)
-        return conf_bad_at(x, v, "undo_keep is not a time; write it like \"90d\" or \"12h\"");
-    return 0;
-}
-
-static const struct conf_field filesystem_fields[] = {
-    {"hide", CONF_ARRAY, set_hide, false},
-    {"reveal", CONF_ARRAY, set_reveal, false},
-    {"auto", CONF_ARRAY, set_auto, false},
-    {"manual", CONF_ARRAY, set_manual, false},
-    {"discard", CONF_ARRAY, set_discard, false},
-    {"undo_keep", CONF_STRING, set_undo_keep, false},
-    {"persist", 0, NULL, true},
-};
-
-static int read_filesystem(struct conf_ctx *x, const struct conf_node *v, void *obj)
-{
-    return conf_read_table(x, v, "[filesystem]", filesystem_fields, COUNT(filesystem_fields), obj);
-}
-
 /* ---- [timeouts] ---- */
 
 static const struct {
@@ -404,11 +324,12 @@ static const struct conf_field document_fields[] = {
     {"audit", CONF_TABLE, read_audit, false},
     {"upstream", CONF_TABLE, read_upstream, false},
     {"credentials", CONF_TABLE, conf_read_credentials, false},
-    {"filesystem", CONF_TABLE, read_filesystem, false},
+    {"filesystem", CONF_TABLE, conf_read_filesystem, false},
+    {"sandbox", CONF_TABLE, conf_read_sandbox, false},
+    {"seccomp", CONF_TABLE, conf_read_seccomp, false},
     {"timeouts", CONF_TABLE, read_timeouts, false},
     {"budget", 0, NULL, true},
     {"dns", 0, NULL, true},
-    {"seccomp", 0, NULL, true},
     {"credentials_policy", 0, NULL, true},
 };
 

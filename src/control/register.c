@@ -105,6 +105,8 @@ int control_run_read(const struct gvm_json *msg, struct control_run *r, struct g
         x = copy_list(r, msg, "waived", &r->waived, err);
     if (x == 0)
         x = copy_list(r, msg, "publish", &r->publish, err);
+    if (x == 0)
+        x = copy_text(r, msg, "seccomp", &r->seccomp, err);
     if (x < 0)
         return x;
     if (r->config_asked && r->config_asked[0] != '/')

@@ -351,6 +351,8 @@ static void append_start(struct control *c, struct control_run *r)
     gvm_jw_kstrz(&w, "config", r->config);
     put_list(&w, "publish", r->publish); /* ports inside that the host reaches */
     put_list(&w, "waived", r->waived);   /* protections the owner did without */
+    if (r->seccomp)
+        gvm_jw_kstrz(&w, "seccomp", r->seccomp);
     if (gvm_entry_end(&w) < 0)
         out.failed = true;
     control_append(c, &out, call_for(r, start_done));

@@ -1,7 +1,9 @@
 /* The agent's process between fork and exec.
  *
- * Everything a failed step has to say goes through a pipe that closes by itself when exec succeeds:
- * struct sandbox_note, then text. After the seccomp filter only exec and that report remain.
+ * Everything a failed step has to say goes to the init as notes through a socket that closes by
+ * itself when exec succeeds. After the seccomp filter only its listener, exec and that report
+ * remain; the listener is gone from here before the agent's program begins, so that no agent can
+ * answer for itself.
  */
 #include "sandbox/sandbox_int.h"
 
@@ -10,6 +12,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <termios.h>
@@ -19,12 +22,7 @@
 
 static _Noreturn void report(int fd, enum sandbox_note_type type, int code, const char *text)
 {
-    struct {
-        struct sandbox_note note;
-        char text[GVM_ERR_TEXT];
-    } m = {{(uint32_t)type, code}, {0}};
-    snprintf(m.text, sizeof(m.text), "%s", text);
-    if (write(fd, &m, sizeof(m.note) + strlen(m.text)) < 0)
+    if (sandbox_send(fd, type, code, text, strlen(text), NULL, 0) < 0)
         _exit(125);
     if (type != SANDBOX_NOTE_EXEC_FAILED)
         _exit(125);
@@ -144,6 +142,19 @@ static int confine(struct sandbox_init *in, struct gvm_err *err)
     return 0;
 }
 
+/* Who listens is far away: the init, and then the launcher. */
+static int load_filter(struct sandbox_init *in, int report_fd, struct gvm_err *err)
+{
+    GVM_AUTOCLOSE int listener = -1;
+    if (sandbox_test_fails("seccomp"))
+        return gvm_err_set(err, EIO, "seccomp: made to fail by a test");
+    int r = sandbox_seccomp_agent(in, &listener, err);
+    if (r < 0 || listener < 0)
+        return r;
+    r = sandbox_send(report_fd, SANDBOX_NOTE_DENIALS, 0, NULL, 0, &listener, 1);
+    return r < 0 ? gvm_err_sys(err, -r, "cannot hand over the filter's listener") : 0;
+}
+
 static _Noreturn void agent_main(struct sandbox_init *in, int report_fd)
 {
     struct gvm_err err = {0};
@@ -162,9 +173,7 @@ static _Noreturn void agent_main(struct sandbox_init *in, int report_fd)
         report_fd = REPORT_FD;
     umask(in->umask);
     reset_signals();
-    if (!err.code && sandbox_test_fails("seccomp"))
-        gvm_err_set(&err, EIO, "seccomp: made to fail by a test");
-    if (!err.code && sandbox_seccomp_agent(in, &err) == 0) {
+    if (!err.code && load_filter(in, report_fd, &err) == 0) {
         int code = exec_command(plan);
         gvm_err_sys(&err, code, "cannot execute %s", plan->argv[0]);
         report(report_fd, SANDBOX_NOTE_EXEC_FAILED, code, err.text);
@@ -177,22 +186,23 @@ static _Noreturn void agent_main(struct sandbox_init *in, int report_fd)
  * or 127. */
 static int await_exec(struct sandbox_init *in, int fd, struct gvm_err *err)
 {
-    struct {
-        struct sandbox_note note;
-        char text[GVM_ERR_TEXT];
-    } m = {0};
-    ssize_t n;
-    do
-        n = read(fd, &m, sizeof(m) - 1);
-    while (n < 0 && errno == EINTR);
-    if (n == 0)
-        return 0;
-    if (n < (ssize_t)sizeof(m.note))
-        return gvm_err_set(err, EIO, "the agent's process ended before it ran");
-    if (m.note.type != SANDBOX_NOTE_EXEC_FAILED)
-        return gvm_err_set(err, m.note.value ? m.note.value : EIO, "%s", m.text);
-    return sandbox_send(in->ctl, SANDBOX_NOTE_EXEC_FAILED, m.note.value, m.text, strlen(m.text),
-                        NULL, 0);
+    struct sandbox_note note;
+    char text[GVM_ERR_TEXT];
+    for (;;) {
+        int got = -1;
+        unsigned nfds = 1;
+        ssize_t n = sandbox_recv(fd, &note, text, sizeof(text) - 1, &got, &nfds);
+        if (n == -EPIPE)
+            return 0;
+        if (n < 0)
+            return gvm_err_set(err, EIO, "the agent's process ended before it ran");
+        if (note.type == SANDBOX_NOTE_EXEC_FAILED)
+            return sandbox_send(in->ctl, SANDBOX_NOTE_EXEC_FAILED, note.value, text, strlen(text),
+                                NULL, 0);
+        if (note.type != SANDBOX_NOTE_DENIALS || nfds != 1)
+            return gvm_err_set(err, note.value ? note.value : EIO, "%s", text);
+        in->denials = got;
+    }
 }
 
 int sandbox_fork_agent(struct sandbox_init *in, struct gvm_err *err)
@@ -205,8 +215,8 @@ int sandbox_fork_agent(struct sandbox_init *in, struct gvm_err *err)
         if (in->pty < 0 || ioctl(in->pty, TIOCSPTLCK, &unlock) < 0)
             return gvm_err_sys(err, errno, "cannot open a terminal");
     }
-    if (pipe2(ends, O_CLOEXEC) < 0)
-        return gvm_err_sys(err, errno, "cannot make a pipe");
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+        return gvm_err_sys(err, errno, "cannot make a channel to the agent's process");
     GVM_AUTOCLOSE int read_end = ends[0];
     GVM_AUTOCLOSE int write_end = ends[1];
     pid_t pid = fork();

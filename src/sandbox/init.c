@@ -223,6 +223,20 @@ static void hand_over(struct sandbox_init *in)
     gvm_close(&in->counts);
 }
 
+static void tell_started(struct sandbox_init *in)
+{
+    int fds[2];
+    unsigned n = 0;
+    if (in->pty >= 0)
+        fds[n++] = in->pty;
+    if (in->denials >= 0)
+        fds[n++] = in->denials;
+    if (sandbox_send(in->ctl, SANDBOX_NOTE_STARTED, 0, NULL, 0, fds, n) < 0)
+        _exit(137);
+    gvm_close(&in->pty);
+    gvm_close(&in->denials);
+}
+
 _Noreturn void sandbox_init_main(const struct gvm_sandbox_plan *plan, struct gvm_arena *arena,
                                  int ctl, uid_t uid, gid_t gid, bool own_limits)
 {
@@ -233,6 +247,7 @@ _Noreturn void sandbox_init_main(const struct gvm_sandbox_plan *plan, struct gvm
                               .uid = uid,
                               .gid = gid,
                               .pty = -1,
+                              .denials = -1,
                               .counts = -1,
                               .layers = -1,
                               .etc.fd = -1};
@@ -256,8 +271,6 @@ _Noreturn void sandbox_init_main(const struct gvm_sandbox_plan *plan, struct gvm
             gvm_err_set(&err, EMFILE, "cannot watch the agent");
         give_up(&in, &err);
     }
-    if (sandbox_send(in.ctl, SANDBOX_NOTE_STARTED, 0, NULL, 0, &in.pty, in.pty >= 0) < 0)
-        _exit(137);
-    gvm_close(&in.pty);
+    tell_started(&in);
     serve(&in, signal_fd);
 }

@@ -82,6 +82,7 @@ static int try_sandbox(const char *dir, struct gvm_buf *out, struct gvm_err *err
                                     .workspace = work,
                                     .home = home ? home : "/",
                                     .run_dir = run,
+                                    .record = true,
                                     /* Told above by name; here everything else is tried. */
                                     .waived =
                                         GVM_SANDBOX_WITHOUT_LANDLOCK | GVM_SANDBOX_WITHOUT_PIDS};

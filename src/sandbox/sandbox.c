@@ -26,6 +26,7 @@ struct gvm_sandbox {
     struct gvm_arena *arena;
     pid_t pid;
     int pidfd, ctl, pty;
+    int denials; /* listener of the agent's seccomp filter; -1 = none */
     int listeners[GVM_SANDBOX_LISTENERS];
     int counts;                   /* netlink socket of the sandbox's network */
     struct sandbox_cgroup *group; /* NULL without limits that need one, or where there is none */
@@ -311,7 +312,7 @@ int gvm_sandbox_create(const struct gvm_sandbox_plan *plan, struct gvm_sandbox *
     struct gvm_sandbox *s = gvm_calloc(1, sizeof(*s));
     if (!s)
         return gvm_err_set(err, ENOMEM, "out of memory");
-    s->pid = s->pidfd = s->ctl = s->pty = s->counts = -1;
+    s->pid = s->pidfd = s->ctl = s->pty = s->counts = s->denials = -1;
     for (int i = 0; i < GVM_SANDBOX_LISTENERS; i++)
         s->listeners[i] = -1;
     s->arena = gvm_arena_new(SANDBOX_ARENA);
@@ -364,7 +365,10 @@ int gvm_sandbox_help(struct gvm_sandbox *s, struct gvm_err *err)
 
 int gvm_sandbox_start(struct gvm_sandbox *s, struct gvm_str ca_pem, struct gvm_err *err)
 {
-    unsigned n = s->plan.pty;
+    static const char unheard[] = "refused system calls are not recorded: the kernel, or what this "
+                                  "runs in, gives no listener for them";
+    int fds[2] = {-1, -1};
+    unsigned n = 2, pty = s->plan.pty;
     if (ca_pem.n == 0 || ca_pem.n > SANDBOX_MAX_CA)
         return gvm_err_set(err, EINVAL, "the run has no usable CA certificate");
     int r = s->helped ? 0 : gvm_sandbox_help(s, err);
@@ -373,10 +377,16 @@ int gvm_sandbox_start(struct gvm_sandbox *s, struct gvm_str ca_pem, struct gvm_e
     r = sandbox_send(s->ctl, SANDBOX_NOTE_START, 0, ca_pem.p, ca_pem.n, NULL, 0);
     if (r < 0 && r != -EPIPE) /* EPIPE: it gave up before; its reason is still to be read */
         return gvm_err_sys(err, -r, "cannot reach the sandbox");
-    r = await_note(s, SANDBOX_NOTE_STARTED, &s->pty, &n, err);
-    if (r == 0 && n != s->plan.pty)
-        r = gvm_err_set(err, EPROTO, "the sandbox did not hand over its terminal");
-    return r;
+    r = await_note(s, SANDBOX_NOTE_STARTED, fds, &n, err);
+    if (r < 0)
+        return r;
+    s->pty = pty ? fds[0] : -1;
+    s->denials = fds[pty];
+    if (pty && n == 0)
+        return gvm_err_set(err, EPROTO, "the sandbox did not hand over its terminal");
+    if (s->plan.record && s->denials < 0)
+        keep_note(s, unheard, sizeof(unheard) - 1);
+    return 0;
 }
 
 /* ---- while it runs ---- */
@@ -409,6 +419,16 @@ int gvm_sandbox_pidfd(const struct gvm_sandbox *s)
 int gvm_sandbox_pty(const struct gvm_sandbox *s)
 {
     return s->pty;
+}
+
+int gvm_sandbox_denials_fd(const struct gvm_sandbox *s)
+{
+    return s->denials;
+}
+
+int gvm_sandbox_denied(struct gvm_sandbox *s, struct gvm_sandbox_denied *ret)
+{
+    return s->denials < 0 ? 0 : sandbox_denied_take(s->denials, ret);
 }
 
 static void keep_socket(struct gvm_sandbox *s, int fd, int family)
@@ -537,6 +557,7 @@ void gvm_sandbox_free(struct gvm_sandbox *s)
     gvm_close(&s->counts);
     while (s->nsockets)
         gvm_close(&s->socket[--s->nsockets].fd);
+    gvm_close(&s->denials);
     gvm_close(&s->pty);
     gvm_close(&s->ctl);
     gvm_close(&s->pidfd);

@@ -39,6 +39,10 @@ struct gvm_sandbox_plan {
     bool publish;                  /* gvm_sandbox_ask_socket() will be used */
     unsigned waived; /* GVM_SANDBOX_WITHOUT_*: layers the owner does without where this machine has
                       * none; where it has one it is used all the same */
+    bool strict;     /* the strict seccomp profile on top of GVM's own filter */
+    const struct gvm_sandbox_profile *profile; /* the owner's on top; NULL = none; must live as long
+                                                * as the sandbox */
+    bool record; /* refused system calls worth knowing about wait for gvm_sandbox_denied() */
     uint64_t max_pids, max_files, max_disk; /* 0 = defaults 1024, 4096, 2 GiB */
     uint64_t max_memory;                    /* bytes of all processes together; 0 = no limit */
     unsigned max_cpus;                      /* thousandths of a processor; 0 = no limit */
@@ -48,6 +52,14 @@ struct gvm_sandbox_plan {
 #define GVM_SANDBOX_WITHOUT_PIDS     2u
 /* The layer of that name ("landlock", "pids"); 0 when there is none. */
 unsigned gvm_sandbox_layer(const char *name);
+
+/* A seccomp filter of the owner's in the OCI runtime specification's JSON; it can only take away.
+ * `label` stands for the file in errors ("FILE:12:9: ..."). */
+#define GVM_SANDBOX_MAX_PROFILE (1u << 20) /* bytes of such a file */
+struct gvm_sandbox_profile;
+int gvm_sandbox_profile_parse(struct gvm_str text, const char *label,
+                              struct gvm_sandbox_profile **ret, struct gvm_err *err) GVM_MUST_CHECK;
+void gvm_sandbox_profile_free(struct gvm_sandbox_profile *f); /* NULL is fine */
 
 /* The listeners opened inside, in the order of GVM_MSG_RUN_REGISTER. Where the kernel has no IPv6
  * its places hold IPv4 sockets that nobody can reach. */
@@ -87,6 +99,20 @@ const char *gvm_sandbox_notes(const struct gvm_sandbox *s);
 /* Polls readable when the agent or the init ended; then call gvm_sandbox_ended(). */
 int gvm_sandbox_fd(const struct gvm_sandbox *s);
 bool gvm_sandbox_ended(struct gvm_sandbox *s);
+/* One refused system call. Names are the agent's to choose: any bytes. */
+struct gvm_sandbox_denied {
+    char call[32]; /* name, or a number */
+    bool has_arg;  /* `arg` says what it was about: flags, family, request */
+    uint32_t arg;
+    pid_t pid;     /* inside the sandbox; 0 when it is gone */
+    char comm[64]; /* the thread's name as /proc spells it; "" when it is gone */
+    char exe[256]; /* its program, a path inside, cut to this length */
+};
+/* Polls readable when such a call waits; -1 when none is told (plan->record, or the kernel). */
+int gvm_sandbox_denials_fd(const struct gvm_sandbox *s);
+/* Refuses the next that waits, without waiting itself: 1 and *ret, 0 when there is none, negative
+ * errno when the listener is of no use any more. */
+int gvm_sandbox_denied(struct gvm_sandbox *s, struct gvm_sandbox_denied *ret) GVM_MUST_CHECK;
 pid_t gvm_sandbox_pid(const struct gvm_sandbox *s); /* of the init */
 int gvm_sandbox_pidfd(const struct gvm_sandbox *s); /* polls readable when init ended */
 int gvm_sandbox_pty(const struct gvm_sandbox *s);   /* master, -1 without */

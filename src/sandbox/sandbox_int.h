@@ -37,7 +37,9 @@ enum sandbox_note_type {
     SANDBOX_NOTE_SIGNAL,      /* launcher: value = signal for the agent's process group */
     SANDBOX_NOTE_LISTENERS,   /* init: six listeners, and the socket to read counters by */
     SANDBOX_NOTE_REMARK,      /* init: text for the person */
-    SANDBOX_NOTE_STARTED,     /* init: the agent was exec'ed; with a pty: its master */
+    SANDBOX_NOTE_DENIALS,     /* agent to init: the listener of its filter */
+    SANDBOX_NOTE_STARTED,     /* init: the agent was exec'ed; the pty's master when there is one,
+                               * the filter's listener when there is one */
     SANDBOX_NOTE_FAILED,      /* init: value = errno, text; the init ends */
     SANDBOX_NOTE_EXEC_FAILED, /* init: value = errno, text; an EXIT follows */
     SANDBOX_NOTE_EXIT,        /* init: value = exit code of the agent; the init ends */
@@ -83,7 +85,8 @@ struct sandbox_init {
     int layers;               /* directory descriptor of base/layers */
     struct sandbox_layer etc; /* over /etc, until it is mounted */
     struct sandbox_trust *trust;
-    int pty; /* master */
+    int pty;     /* master */
+    int denials; /* listener of the agent's filter; -1 = none */
     pid_t agent;
     struct gvm_str private_etc; /* what the launcher found there */
     struct gvm_str ca_pem;      /* text */
@@ -259,7 +262,10 @@ int sandbox_pid_limit(struct sandbox_init *in, struct gvm_err *err);
 bool sandbox_pids_bound_root(void); /* this kernel's pid_max is a namespace's own */
 int sandbox_landlock(struct sandbox_init *in, struct gvm_err *err);
 int sandbox_landlock_abi(void);
-int sandbox_seccomp_agent(struct sandbox_init *in, struct gvm_err *err);
+/* *ret_listener: for refused calls; -1 when none was asked for, or none is to be had. */
+int sandbox_seccomp_agent(struct sandbox_init *in, int *ret_listener, struct gvm_err *err);
+/* denied.c: see gvm_sandbox_denied(). */
+int sandbox_denied_take(int listener, struct gvm_sandbox_denied *ret);
 int sandbox_seccomp_init(struct sandbox_init *in, struct gvm_err *err);
 
 #endif
