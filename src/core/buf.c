@@ -103,10 +103,8 @@ void gvm_buf_grew(struct gvm_buf *b, size_t n)
     b->len += n;
 }
 
-int gvm_buf_add(struct gvm_buf *b, const void *p, size_t n)
+int gvm_buf_add_slow(struct gvm_buf *b, const void *p, size_t n)
 {
-    if (n == 0)
-        return 0;
     int r = reserve(b, n);
     if (r < 0)
         return r;
@@ -115,33 +113,32 @@ int gvm_buf_add(struct gvm_buf *b, const void *p, size_t n)
     return 0;
 }
 
-int gvm_buf_adds(struct gvm_buf *b, struct gvm_str s)
+int gvm_buf_addu(struct gvm_buf *b, uint64_t v)
 {
-    return gvm_buf_add(b, s.p, s.n);
-}
-
-int gvm_buf_addz(struct gvm_buf *b, const char *z)
-{
-    return gvm_buf_add(b, z, strlen(z));
-}
-
-int gvm_buf_addc(struct gvm_buf *b, char c)
-{
-    return gvm_buf_add(b, &c, 1);
+    char text[20]; /* digits of UINT64_MAX */
+    size_t at = sizeof text;
+    do
+        text[--at] = (char)('0' + v % 10);
+    while (v /= 10);
+    return gvm_buf_add(b, text + at, sizeof text - at);
 }
 
 int gvm_buf_addf(struct gvm_buf *b, const char *fmt, ...)
 {
     va_list ap, again;
+    size_t room = b->mem ? b->cap - b->off - b->len : 0;
     va_start(ap, fmt);
     va_copy(again, ap);
-    int n = vsnprintf(NULL, 0, fmt, ap);
+    int n = vsnprintf(room ? (char *)b->mem + b->off + b->len : NULL, room, fmt, ap);
     va_end(ap);
-    int r = n < 0 ? fail(b, -EINVAL) : reserve(b, (size_t)n);
-    if (r == 0) {
-        (void)vsnprintf((char *)b->mem + b->off + b->len, (size_t)n + 1, fmt, again);
-        b->len += (size_t)n;
+    int r = n < 0 ? fail(b, -EINVAL) : 0;
+    if (r == 0 && (size_t)n >= room) { /* it did not fit into what was there */
+        r = reserve(b, (size_t)n);
+        if (r == 0)
+            (void)vsnprintf((char *)b->mem + b->off + b->len, (size_t)n + 1, fmt, again);
     }
+    if (r == 0)
+        b->len += (size_t)n;
     va_end(again);
     return r;
 }

@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include "core/err.h"
 #include "core/str.h"
 
@@ -34,12 +35,35 @@ static inline struct gvm_str gvm_buf_str(const struct gvm_buf *b)
 /* The content with a NUL behind it ("" when empty). */
 const char *gvm_buf_cstr(struct gvm_buf *b);
 
+int gvm_buf_add_slow(struct gvm_buf *b, const void *p, size_t n); /* gvm_buf_add() with growing */
+
 /* Appends; 0, -ENOBUFS past the maximum, -ENOMEM. On failure the content is as before and
  * `failed` is set, so a run of appends may be checked once at the end. */
-int gvm_buf_add(struct gvm_buf *b, const void *p, size_t n);
-int gvm_buf_adds(struct gvm_buf *b, struct gvm_str s);
-int gvm_buf_addz(struct gvm_buf *b, const char *z);
-int gvm_buf_addc(struct gvm_buf *b, char c);
+static inline int gvm_buf_add(struct gvm_buf *b, const void *p, size_t n)
+{
+    /* Every byte of a message passes here in small pieces. The memory is never larger than the
+     * maximum and its spare byte, so what fits into it needs no other check. */
+    if (n == 0)
+        return 0;
+    if (n >= b->cap - b->off - b->len)
+        return gvm_buf_add_slow(b, p, n);
+    memcpy(b->mem + b->off + b->len, p, n);
+    b->len += n;
+    return 0;
+}
+static inline int gvm_buf_addc(struct gvm_buf *b, char c)
+{
+    return gvm_buf_add(b, &c, 1);
+}
+static inline int gvm_buf_adds(struct gvm_buf *b, struct gvm_str s)
+{
+    return gvm_buf_add(b, s.p, s.n);
+}
+static inline int gvm_buf_addz(struct gvm_buf *b, const char *z)
+{
+    return gvm_buf_add(b, z, strlen(z));
+}
+int gvm_buf_addu(struct gvm_buf *b, uint64_t v); /* in decimal digits */
 int gvm_buf_addf(struct gvm_buf *b, const char *fmt, ...) GVM_PRINTF(2, 3);
 /* Room for `n` more bytes at the end: returns where to write, NULL on failure. Then
  * gvm_buf_grew(b, written). */

@@ -72,11 +72,23 @@ static void escaped(struct gvm_buf *out, const uint8_t *p, size_t len)
         (void)gvm_buf_addz(out, "\xef\xbf\xbd"); /* not UTF-8 */
 }
 
+/* Bytes that stand for themselves: printable ASCII but the quote and the backslash. */
+static const bool as_is[256] = {
+    [0x20 ... '"' - 1] = true, ['"' + 1 ... '\\' - 1] = true, ['\\' + 1 ... 0x7e] = true};
+
+static size_t plain_prefix(struct gvm_str s)
+{
+    size_t i = 0;
+    while (i < s.n && as_is[(uint8_t)s.p[i]])
+        i++;
+    return i;
+}
+
 static void string(struct gvm_jw *w, struct gvm_str s)
 {
     (void)gvm_buf_addc(w->out, '"');
     const uint8_t *p = (const uint8_t *)s.p;
-    size_t start = 0, i = 0;
+    size_t start = 0, i = plain_prefix(s);
     while (i < s.n) {
         size_t len = p[i] < 0x80 ? 1 : gvm_utf8_next((struct gvm_str){s.p + i, s.n - i});
         if (len && plain(p + i, len)) {
@@ -120,13 +132,15 @@ void gvm_jw_strz(struct gvm_jw *w, const char *z)
 void gvm_jw_int(struct gvm_jw *w, int64_t v)
 {
     item(w);
-    (void)gvm_buf_addf(w->out, "%lld", (long long)v);
+    if (v < 0)
+        (void)gvm_buf_addc(w->out, '-');
+    (void)gvm_buf_addu(w->out, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
 }
 
 void gvm_jw_uint(struct gvm_jw *w, uint64_t v)
 {
     item(w);
-    (void)gvm_buf_addf(w->out, "%llu", (unsigned long long)v);
+    (void)gvm_buf_addu(w->out, v);
 }
 
 void gvm_jw_bool(struct gvm_jw *w, bool v)

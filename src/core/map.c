@@ -2,6 +2,7 @@
  * per map, so that who chooses the keys cannot choose the collisions. */
 #include "core/map.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -55,7 +56,9 @@ static uint64_t siphash(const uint64_t k[2], const uint8_t *p, size_t n)
                      k[0] ^ 0x6c7967656e657261u, k[1] ^ 0x7465646279746573u};
     size_t i = 0;
     for (; n - i >= 8; i += 8) {
-        uint64_t m = le64(p + i, 8);
+        uint64_t m;
+        memcpy(&m, p + i, 8);
+        m = le64toh(m);
         v[3] ^= m;
         sip_round(v);
         sip_round(v);

@@ -27,6 +27,13 @@ static void buffer_keeps_its_maximum(void **state)
     assert_null(gvm_buf_space(&b, 11));
     assert_null(gvm_buf_space(&b, SIZE_MAX));
     gvm_buf_done(&b);
+    gvm_buf_init(&b, 30);
+    assert_int_equal(gvm_buf_addu(&b, 0), 0);
+    assert_int_equal(gvm_buf_addu(&b, UINT64_MAX), 0);
+    assert_int_equal(gvm_buf_addf(&b, "%s", "123456789"), 0);
+    assert_string_equal(gvm_buf_cstr(&b), "018446744073709551615123456789");
+    assert_int_equal(gvm_buf_addu(&b, 1), -ENOBUFS);
+    gvm_buf_done(&b);
     gvm_buf_init(&b, SIZE_MAX);
     assert_int_equal(gvm_buf_addz(&b, "x"), 0);
     assert_null(gvm_buf_space(&b, SIZE_MAX));
