@@ -248,10 +248,16 @@ int gvm_authority_parse(struct gvm_str text, struct gvm_authority *ret, struct g
 
 int gvm_authority_format(const char *host, uint16_t port, bool tls, struct gvm_buf *out)
 {
-    bool v6 = strchr(host, ':') != NULL;
-    if (port == 0 || port == (tls ? 443 : 80))
-        return gvm_buf_addf(out, "%s%s%s", v6 ? "[" : "", host, v6 ? "]" : "");
-    return gvm_buf_addf(out, "%s%s%s:%u", v6 ? "[" : "", host, v6 ? "]" : "", (unsigned)port);
+    struct gvm_str name = gvm_str(host);
+    bool v6 = name.n && memchr(name.p, ':', name.n);
+    int r = v6 ? gvm_buf_addc(out, '[') : 0;
+    r |= gvm_buf_adds(out, name);
+    r |= v6 ? gvm_buf_addc(out, ']') : 0;
+    if (port && port != (tls ? 443 : 80)) {
+        r |= gvm_buf_addc(out, ':');
+        r |= gvm_buf_addu(out, port);
+    }
+    return r ? -ENOBUFS : 0;
 }
 
 int gvm_absolute_split(struct gvm_str url, bool *ret_tls, struct gvm_str *ret_authority,

@@ -165,7 +165,15 @@ void gvm_ip_text(const struct gvm_ip *ip, char dst[INET6_ADDRSTRLEN])
     const uint8_t *b = ip->bytes;
     dst[0] = '\0';
     if (ip->family == 4) {
-        (void)snprintf(dst, INET6_ADDRSTRLEN, "%u.%u.%u.%u", b[0], b[1], b[2], b[3]);
+        char *at = dst;
+        for (unsigned i = 0; i < 4; i++) {
+            if (b[i] >= 100)
+                *at++ = (char)('0' + b[i] / 100);
+            if (b[i] >= 10)
+                *at++ = (char)('0' + b[i] / 10 % 10);
+            *at++ = (char)('0' + b[i] % 10);
+            *at++ = i < 3 ? '.' : '\0';
+        }
         return;
     }
     if (ip->family != 6)
