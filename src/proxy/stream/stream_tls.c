@@ -64,6 +64,14 @@ static const BIO_METHOD *window_method(void)
     return m;
 }
 
+/* OpenSSL wants a clean slate before each of its calls; clearing sixteen empty slots is not free.
+ */
+static void forget_errors(void)
+{
+    if (ERR_peek_error())
+        ERR_clear_error();
+}
+
 static void send_wire(struct stream *s)
 {
     struct gvm_buf *w = &s->sl->wire;
@@ -150,7 +158,7 @@ void stream_tls_timeout(struct stream *s)
 /* 1 = go on, 0 = wait or over. */
 static int pump_handshake(struct stream *s)
 {
-    ERR_clear_error();
+    forget_errors();
     int r = SSL_do_handshake(s->ssl);
     int why = r == 1 ? SSL_ERROR_NONE : SSL_get_error(s->ssl, r);
     if (why == SSL_ERROR_NONE) {
@@ -198,7 +206,7 @@ static int pump_read(struct stream *s)
     struct gvm_err err = {0};
     size_t got = 0, n = 0;
     int why = SSL_ERROR_NONE;
-    ERR_clear_error();
+    forget_errors();
     while (got < STREAM_CHUNK) {
         int r = SSL_read_ex(s->ssl, sl->plain + got, STREAM_CHUNK - got, &n);
         if (r != 1) {
@@ -206,6 +214,10 @@ static int pump_read(struct stream *s)
             break;
         }
         got += n;
+        if (!s->window_len && !SSL_has_pending(s->ssl)) {
+            why = SSL_ERROR_WANT_READ; /* what the next call would say */
+            break;
+        }
     }
     bool bad = why != SSL_ERROR_NONE && why != SSL_ERROR_WANT_READ && why != SSL_ERROR_ZERO_RETURN;
     if (bad)
@@ -266,7 +278,7 @@ void stream_tls_kick(struct stream *s)
 size_t stream_tls_write(struct stream *s, const uint8_t *p, size_t n)
 {
     size_t done = 0;
-    ERR_clear_error();
+    forget_errors();
     while (done < n && !s->broken) {
         size_t chunk = n - done < STREAM_RECORD ? n - done : STREAM_RECORD;
         size_t taken = 0;
@@ -290,9 +302,9 @@ void stream_tls_notify(struct stream *s)
 {
     if (s->ssl_bad || (SSL_get_shutdown(s->ssl) & SSL_SENT_SHUTDOWN))
         return;
-    ERR_clear_error();
+    forget_errors();
     (void)SSL_shutdown(s->ssl); /* 0: sent, theirs not seen yet */
-    ERR_clear_error();
+    forget_errors();
     send_wire(s);
 }
 
