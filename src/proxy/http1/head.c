@@ -81,6 +81,13 @@ bool px_http1_websocket(const struct gvm_http1_head *h)
     return u && gvm_str_ieqz(u->value, "websocket");
 }
 
+static void add_length(struct gvm_buf *out, uint64_t n)
+{
+    gvm_buf_addz(out, "Content-Length: ");
+    gvm_buf_addu(out, n);
+    gvm_buf_add(out, "\r\n", 2);
+}
+
 void px_http1_request_head(const struct gvm_http1_head *h, const struct px_http1_line *l,
                            struct gvm_buf *out)
 {
@@ -105,7 +112,7 @@ void px_http1_request_head(const struct gvm_http1_head *h, const struct px_http1
         add_field(out, &h->headers[i]);
     }
     if (h->body == GVM_BODY_LENGTH)
-        gvm_buf_addf(out, "Content-Length: %llu\r\n", (unsigned long long)h->content_length);
+        add_length(out, h->content_length);
     else if (h->body == GVM_BODY_CHUNKED)
         gvm_buf_addz(out, "Transfer-Encoding: chunked\r\n");
     else if (gvm_http1_find(h, "content-length"))
@@ -136,7 +143,9 @@ void px_http1_response_head(const struct gvm_http1_head *h, const struct px_http
                             struct gvm_buf *out)
 {
     bool nominates = px_http1_nominates(h);
-    gvm_buf_addf(out, "HTTP/1.1 %u ", h->status);
+    gvm_buf_addz(out, "HTTP/1.1 ");
+    gvm_buf_addu(out, h->status);
+    gvm_buf_addc(out, ' ');
     gvm_buf_adds(out, h->reason);
     gvm_buf_add(out, "\r\n", 2);
     for (unsigned i = 0; i < h->nheaders; i++)

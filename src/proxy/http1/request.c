@@ -165,14 +165,13 @@ static void begin(struct px_conn *c)
 void px_http1_read(struct px_conn *c)
 {
     struct gvm_err err = {0};
-    if (c->first_head) {
-        c->first_head = false;
-        px_timer(&c->rq, px_timeouts(c->run)->head, on_head_timeout);
-    }
     int r = gvm_http1_request(gvm_buf_str(&c->in), &c->px->head, &err);
     if (r == 0) {
         if (c->agent_eof)
             px_conn_close(c, 0, NULL);
+        else if (c->first_head)
+            px_timer(&c->rq, px_timeouts(c->run)->head, on_head_timeout);
+        c->first_head = false;
         return;
     }
     px_no_timer(&c->rq);

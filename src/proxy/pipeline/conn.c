@@ -59,7 +59,7 @@ static void eof_body(struct px_conn *c)
 /* A person's or a timer's time is not spent on somebody who left. */
 static void eof_held(struct px_conn *c)
 {
-    bool waits = c->rq.ask || uv_is_active((uv_handle_t *)&c->rq.timer);
+    bool waits = c->rq.ask || px_timer_set(&c->rq);
     if (waits || c->rq.kind != PX_HTTP)
         px_conn_close(c, 0, "the client left");
     else

@@ -20,8 +20,10 @@ struct cred_key {
 
 static struct gvm_str key_of(const struct px_request *rq, struct cred_key *k)
 {
-    (void)snprintf(k->text, sizeof k->text, "%c%s", rq->tls ? 's' : 'p', rq->host);
-    return gvm_str(k->text);
+    size_t n = strlen(rq->host);
+    k->text[0] = rq->tls ? 's' : 'p';
+    memcpy(k->text + 1, rq->host, n);
+    return (struct gvm_str){k->text, 1 + n};
 }
 
 static bool known_to_have_none(const struct px_request *rq)

@@ -29,9 +29,17 @@ void px_policy_drop(void *p)
     px_policy_unref(p);
 }
 
+/* Nearly all requests ask for the policy of the one before. */
+static struct px_policy *find(struct px *px, uint32_t id)
+{
+    if (!px->recent || px->recent->id != id)
+        px->recent = gvm_map_get(px->policies, key_of(&id));
+    return px->recent;
+}
+
 struct px_policy *px_policy_get(struct px *px, uint32_t id)
 {
-    struct px_policy *p = gvm_map_get(px->policies, key_of(&id));
+    struct px_policy *p = find(px, id);
     if (p)
         p->refs++;
     return p;
@@ -61,6 +69,7 @@ int px_policy_set(struct px *px, uint32_t id, int fd, struct gvm_err *err)
     p->refs = 1;
     p->id = id;
     int r = compile(p, fd, err);
+    px->recent = NULL;
     if (r == 0 && (r = gvm_map_put(px->policies, key_of(&id), p)) < 0)
         gvm_err_sys(err, -r, "cannot keep the policy");
     if (r < 0)
@@ -71,6 +80,6 @@ int px_policy_set(struct px *px, uint32_t id, int fd, struct gvm_err *err)
 const struct gvm_conf_timeouts *px_timeouts(const struct px_run *run)
 {
     static const struct gvm_conf_timeouts standard = {30000, 10000, 15000, 300000, 300000, 300000};
-    const struct px_policy *p = gvm_map_get(run->px->policies, key_of(&run->policy_id));
+    const struct px_policy *p = find(run->px, run->policy_id);
     return p ? &p->conf->timeouts : &standard;
 }

@@ -274,6 +274,8 @@ struct px_request {
     const struct px_front *front;
     enum px_state state;
     uv_timer_t timer;
+    uv_timer_cb due_cb;     /* what the clock is set for, NULL: nothing */
+    uint64_t due, fires_at; /* loop time: when that is, and when the timer looks */
     struct px_request *park_next, *unsent_next;
     bool parked, unsent;
     /* what is judged and forwarded */
@@ -366,7 +368,8 @@ struct px {
     uint32_t nwaiters, free_waiter;
     struct upstreams *upstreams;
     struct gvm_map *policies, *runs;
-    struct gvm_map *asks; /* ask number -> request */
+    struct px_policy *recent; /* of policies, asked for last */
+    struct gvm_map *asks;     /* ask number -> request */
     uint64_t next_ask;
     struct px_request *parked, **parked_tail;
     struct gvm_buf line, scratch;
@@ -460,9 +463,14 @@ static inline bool px_closed(const struct px_request *rq)
 {
     return rq->state == PX_CLOSED;
 }
-/* One clock per request (and for HTTP/1 its connection); data of the timer: the request. */
+/* One clock per request (and for HTTP/1 its connection); data of the timer: the request. Cheap to
+ * set and unset for every step of a request. */
 void px_timer(struct px_request *rq, uint64_t ms, uv_timer_cb cb);
 void px_no_timer(struct px_request *rq);
+static inline bool px_timer_set(const struct px_request *rq)
+{
+    return rq->due_cb != NULL;
+}
 /* Takes what is judged and forwarded from the head, once its target is known. 0, or -EINVAL with
  * err set: 400, or 431 with -E2BIG. Views into `h` are not used afterwards. */
 int px_request_take(struct px_request *rq, const struct gvm_http1_head *h,

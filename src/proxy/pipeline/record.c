@@ -73,6 +73,13 @@ bool px_appended(const struct gvm_msg *m)
 
 /* ---- entries ---- */
 
+static void give_id(struct px_request *rq)
+{
+    if (!rq->id[0])
+        (void)snprintf(rq->id, sizeof rq->id, "%s.%llu", rq->run->id,
+                       (unsigned long long)++rq->run->next_id);
+}
+
 static void put_policy(struct gvm_jw *w, const struct px_policy *p)
 {
     gvm_jw_kstrz(w, "policy", p->conf->hash);
@@ -153,9 +160,7 @@ static void record_tcp(struct px_request *rq)
 
 void px_record_decision(struct px_request *rq)
 {
-    if (!rq->id[0])
-        (void)snprintf(rq->id, sizeof rq->id, "%s.%llu", rq->run->id,
-                       (unsigned long long)++rq->run->next_id);
+    give_id(rq);
     if (rq->kind == PX_HTTP)
         record_http(rq);
     else
@@ -191,9 +196,26 @@ void px_record_ws(struct px_request *rq, const char *direction, const struct gvm
     finish(&w);
 }
 
+static void put_upstream(struct gvm_jw *w, const struct px_request *rq)
+{
+    struct gvm_buf *at = &rq->px->scratch;
+    char ip[INET6_ADDRSTRLEN];
+    gvm_jw_key(w, "upstream");
+    if (!rq->up_port) {
+        gvm_jw_null(w);
+        return;
+    }
+    gvm_ip_text(&rq->up_ip, ip);
+    gvm_buf_reset(at);
+    gvm_buf_addz(at, rq->up_ip.family == 6 ? "[" : "");
+    gvm_buf_addz(at, ip);
+    gvm_buf_addz(at, rq->up_ip.family == 6 ? "]:" : ":");
+    gvm_buf_addu(at, rq->up_port);
+    gvm_jw_str(w, gvm_buf_str(at));
+}
+
 void px_record_outcome(struct px_request *rq, const char *error)
 {
-    char ip[INET6_ADDRSTRLEN], at[INET6_ADDRSTRLEN + 10];
     struct gvm_jw w = begin(rq, rq->kind == PX_HTTP ? "http.outcome" : "tcp.close");
     if (rq->kind == PX_HTTP)
         gvm_jw_kint(&w, "status", rq->status);
@@ -202,14 +224,7 @@ void px_record_outcome(struct px_request *rq, const char *error)
     gvm_jw_kint(&w, "ms", (gvm_mono_ns() - rq->began_ns) / 1000000);
     put_ws(&w, rq);
     gvm_entry_private(&w);
-    gvm_jw_key(&w, "upstream");
-    if (rq->up_port) {
-        gvm_ip_text(&rq->up_ip, ip);
-        (void)snprintf(at, sizeof at, rq->up_ip.family == 6 ? "[%s]:%u" : "%s:%u", ip, rq->up_port);
-        gvm_jw_strz(&w, at);
-    } else {
-        gvm_jw_null(&w);
-    }
+    put_upstream(&w, rq);
     if (error)
         gvm_jw_kstrz(&w, "error", error);
     finish(&w);
@@ -239,9 +254,7 @@ static struct gvm_str first_words(struct gvm_str raw)
 void px_record_refused(struct px_request *rq, unsigned status, const char *why, const char *reason,
                        struct gvm_str raw)
 {
-    if (!rq->id[0])
-        (void)snprintf(rq->id, sizeof rq->id, "%s.%llu", rq->run->id,
-                       (unsigned long long)++rq->run->next_id);
+    give_id(rq);
     struct gvm_jw w = begin(rq, "http.refused");
     gvm_jw_kstrz(&w, "why", why);
     gvm_jw_kint(&w, "status", status);

@@ -97,14 +97,41 @@ void px_request_done(struct px_request *rq)
     px_policy_unref(rq->policy);
 }
 
+/* A timer that fires too early only looks again, so that steps which follow each other closely do
+ * not move it about. */
+static void look(struct px_request *rq, uint64_t now);
+
+static void on_timer(uv_timer_t *t)
+{
+    struct px_request *rq = t->data;
+    uv_timer_cb cb = rq->due_cb;
+    uint64_t now = uv_now(&rq->px->loop);
+    if (cb && now < rq->due) {
+        look(rq, now);
+    } else if (cb) {
+        rq->due_cb = NULL;
+        cb(t);
+    }
+}
+
+static void look(struct px_request *rq, uint64_t now)
+{
+    rq->fires_at = rq->due;
+    uv_timer_start(&rq->timer, on_timer, rq->due - now, 0);
+}
+
 void px_timer(struct px_request *rq, uint64_t ms, uv_timer_cb cb)
 {
-    uv_timer_start(&rq->timer, cb, ms, 0);
+    uint64_t now = uv_now(&rq->px->loop);
+    rq->due_cb = cb;
+    rq->due = now + ms;
+    if (!uv_is_active((uv_handle_t *)&rq->timer) || rq->fires_at > rq->due)
+        look(rq, now);
 }
 
 void px_no_timer(struct px_request *rq)
 {
-    uv_timer_stop(&rq->timer);
+    rq->due_cb = NULL;
 }
 
 /* ---- from a head to what is judged ---- */

@@ -41,10 +41,23 @@ struct pool *pool_new(void)
 /* run | host | port tls private | credential | policy hash */
 struct gvm_str upstream_key(const struct upstream_want *w, char *dst)
 {
-    int n = snprintf(dst, UPSTREAM_KEY_MAX, "%s\n%s\n%u%c%c\n%s\n%s", w->run ? w->run : "", w->host,
-                     w->port, w->tls ? 's' : 'p', w->private_ok ? 'l' : 'w',
-                     w->credential ? w->credential : "", w->conf ? w->conf->hash : "");
-    return (struct gvm_str){dst, n > 0 && n < (int)UPSTREAM_KEY_MAX ? (size_t)n : 0};
+    const char where[] = {(char)(w->port >> 8), (char)w->port, w->tls ? 's' : 'p',
+                          w->private_ok ? 'l' : 'w'};
+    const struct gvm_str parts[] = {gvm_str(w->run),
+                                    gvm_str(w->host),
+                                    {where, sizeof where},
+                                    gvm_str(w->credential),
+                                    gvm_str(w->conf ? w->conf->hash : NULL)};
+    size_t at = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (parts[i].n >= UPSTREAM_KEY_MAX - at)
+            return (struct gvm_str){dst, 0};
+        if (parts[i].n)
+            memcpy(dst + at, parts[i].p, parts[i].n);
+        at += parts[i].n;
+        dst[at++] = '\n';
+    }
+    return (struct gvm_str){dst, at};
 }
 
 static void unlink_idle(struct idle *i)
