@@ -1,14 +1,18 @@
 /* How much the ledger adds to what the disk costs. Each figure stands beside a bare loop that does
  * the same input and output without hashes, tiles, signatures or checks, interleaved in one run.
  *
- *   one durable entry          writer against pwrite + fdatasync on a preallocated file
- *   64 waiting writers         the ledger process against a bare process of the same shape: frames
- * over a socket, one write and one fdatasync for all that wait, an answer each writers that do not
- * wait   entries a second through the same two processes: frames of 64 entries, the last of which
- * is waited for verify                     entries a second on one core, plain and packed; with all
- * cores; resident memory of a verification of a tenth of the log and of the whole
+ *   single    one durable entry: the writer against pwrite + fdatasync on a preallocated file
+ *   waiting   64 waiting writers: the ledger process against a bare process of the same shape:
+ *             frames over a socket, one write and one fdatasync for all that wait, an answer each
+ *   stream    writers that do not wait: entries a second through the same two processes, frames of
+ *             64 entries, the last of which is waited for
+ *   heads     from an entry's durability (its answer) to a checkpoint that counts it, as somebody
+ *             sees it who watches the directory: at rest, and during a stream
+ *   verify    entries a second on one core, plain, packed and with private members; with all cores;
+ *             resident memory of a verification of a tenth of the log and of the whole
  *
- * usage: bench_ledger [DIR]     (a directory on the disk to measure; default: the current one)
+ * usage: bench_ledger [DIR [PART]...]     (a directory on the disk to measure; default: the current
+ * one, and everything)
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -32,6 +37,7 @@ enum {
     SINGLE = 150,
     WAITERS = 64,
     ROUNDS = 100,
+    HEADS = 200,
     BULK = 400000,
     FRAME = 64,
     LINE = 256
@@ -65,11 +71,20 @@ static struct gvm_str line(uint64_t i)
 static char *fresh_dir(const char *name)
 {
     static char path[4096];
-    struct gvm_err err = {0};
     (void)snprintf(path, sizeof path, "%s/%s", base, name);
-    if (gvm_remove_tree_at(AT_FDCWD, path, &err) < 0 || mkdir(path, 0700) < 0)
+    if (mkdir(path, 0700) < 0)
         die(path);
     return path;
+}
+
+/* Another one each time, and none is removed before the end: for seconds after it has removed
+ * thousands of files, ext4 finds room for a new one slowly. */
+static char *next_dir(void)
+{
+    static unsigned n;
+    char name[32];
+    (void)snprintf(name, sizeof name, "log%u", n++);
+    return fresh_dir(name);
 }
 
 static struct gvm_m_signed sign(const struct gvm_m_sign *head)
@@ -143,7 +158,7 @@ static void one_entry(double *ret_ours, double *ret_bare)
 {
     static double ours[SINGLE], bare[SINGLE];
     struct gvm_err err = {0};
-    struct ledger_writer *w = open_writer(fresh_dir("single"));
+    struct ledger_writer *w = open_writer(next_dir());
     int fd = bare_file(base);
     off_t off = 0;
     for (int i = 0; i < SINGLE; i++) {
@@ -349,13 +364,13 @@ struct server {
     struct gvm_chan *parent, *proxy, *keys;
 };
 
-static struct server start_ours(const char *name)
+static struct server start_ours(void)
 {
     int pair[2];
     struct gvm_msg m;
     struct gvm_err err = {0};
     char json[128];
-    struct server s = {.dir = open(fresh_dir(name), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    struct server s = {.dir = open(next_dir(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
     must(gvm_ipc_pair(pair));
     s.pid = fork();
     if (s.pid == 0) {
@@ -459,6 +474,108 @@ static double stream(struct server s, double *ret_cpu)
     return rate;
 }
 
+/* ---- heads ---- */
+
+static uint64_t head_size(int dir)
+{
+    char note[1024];
+    struct gvm_checkpoint cp;
+    struct gvm_err err = {0};
+    GVM_AUTOCLOSE int fd = openat(dir, "checkpoint", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : read(fd, note, sizeof note);
+    return n > 0 && gvm_checkpoint_parse((struct gvm_str){note, (size_t)n}, &cp, &err) == 0
+               ? cp.size
+               : 0;
+}
+
+/* Sends frames that nobody waits for while they go out, until `until`. */
+static void fill(struct server s, int64_t until, uint64_t *i)
+{
+    static char frame[FRAME * (LINE + 1)];
+    struct gvm_m_append no_wait = {.flags = GVM_APPEND_NO_WAIT};
+    while (gvm_mono_ns() < until) {
+        if (gvm_chan_wants_write(s.proxy)) {
+            (void)wait_room(s.proxy, s.keys);
+            continue;
+        }
+        for (unsigned k = 0; k < FRAME; k++) {
+            memcpy(frame + k * (LINE + 1), line((*i)++).p, LINE);
+            frame[k * (LINE + 1) + LINE] = '\n';
+        }
+        must(gvm_chan_send2(s.proxy, GVM_MSG_APPEND, 0, &no_wait, sizeof no_wait, frame,
+                            sizeof frame - 1, NULL, 0));
+        serve_keys(s.keys);
+    }
+}
+
+/* One entry that is waited for: its index. */
+static uint64_t one_durable(struct server s, struct gvm_str l)
+{
+    struct gvm_m_append wait = {0};
+    struct gvm_m_appended done;
+    struct gvm_msg m;
+    must(gvm_chan_send2(s.proxy, GVM_MSG_APPEND, 1, &wait, sizeof wait, l.p, l.n, NULL, 0));
+    for (;;) {
+        struct pollfd p[2] = {{.fd = gvm_chan_fd(s.proxy),
+                               .events = gvm_chan_wants_write(s.proxy) ? POLLIN | POLLOUT : POLLIN},
+                              {.fd = gvm_chan_fd(s.keys), .events = POLLIN}};
+        (void)poll(p, 2, 1000);
+        if (p[0].revents & POLLOUT)
+            must(gvm_chan_flush(s.proxy));
+        serve_keys(s.keys);
+        while (gvm_chan_recv(s.proxy, &m) == 1)
+            if (m.type == GVM_MSG_APPENDED) {
+                memcpy(&done, m.data, sizeof done);
+                must(-done.error);
+                return done.index;
+            }
+    }
+}
+
+/* Milliseconds from the answer to a head that counts the entry. */
+static double until_head(struct server s, int watch, uint64_t index)
+{
+    char events[4096];
+    int64_t t = gvm_mono_ns();
+    while (head_size(s.dir) <= index) {
+        struct pollfd p[2] = {{.fd = watch, .events = POLLIN},
+                              {.fd = gvm_chan_fd(s.keys), .events = POLLIN}};
+        (void)poll(p, 2, 1000);
+        serve_keys(s.keys);
+        (void)!read(watch, events, sizeof events);
+    }
+    return seconds(t) * 1e3;
+}
+
+static void bench_heads(void)
+{
+    static double ms[HEADS];
+    for (int busy = 0; busy < 2; busy++) {
+        char path[64];
+        struct server s = start_ours();
+        (void)snprintf(path, sizeof path, "/proc/self/fd/%d", s.dir);
+        int watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+        if (watch < 0 || inotify_add_watch(watch, path, IN_MOVED_TO) < 0)
+            die(path);
+        uint64_t i = 0;
+        for (unsigned k = 0; k < HEADS; k++) {
+            int64_t next = gvm_mono_ns() + 15000000;
+            if (busy)
+                fill(s, next, &i);
+            ms[k] = until_head(s, watch, one_durable(s, line(i++)));
+            while (!busy && gvm_mono_ns() < next)
+                (void)usleep(1000);
+        }
+        close(watch);
+        (void)end_server(&s);
+        double p50 = median(ms, HEADS);
+        printf("%-28s p50 %.1f ms, p99 %.1f ms, most %.1f ms\n",
+               busy ? "  during a stream" : "head behind durability", p50, ms[HEADS * 99 / 100],
+               ms[HEADS - 1]);
+        fflush(stdout);
+    }
+}
+
 /* ---- */
 
 static void compare(const char *what, const char *unit, double *ours, double *bare)
@@ -472,30 +589,39 @@ static void compare(const char *what, const char *unit, double *ours, double *ba
     fflush(stdout);
 }
 
+static void run_part(const char *part)
+{
+    double ours[REPEATS], bare[REPEATS], cpu[2][REPEATS];
+    bool wait = strcmp(part, "waiting") == 0;
+    if (strcmp(part, "verify") == 0) {
+        bench_verify();
+    } else if (strcmp(part, "heads") == 0) {
+        bench_heads();
+    } else if (strcmp(part, "single") == 0) {
+        for (int i = 0; i < REPEATS; i++)
+            one_entry(&ours[i], &bare[i]);
+        compare("one durable entry, p50", "us", ours, bare);
+    } else {
+        for (int i = 0; i < REPEATS; i++) {
+            ours[i] = (wait ? waiting : stream)(start_ours(), &cpu[0][i]) / 1e3;
+            bare[i] = (wait ? waiting : stream)(start_bare(), &cpu[1][i]) / 1e3;
+        }
+        compare(wait ? "64 waiting writers" : "writers that do not wait", "k/s", ours, bare);
+        compare("  CPU of the log's process", "us/entry", cpu[0], cpu[1]);
+    }
+}
+
 int main(int argc, char **argv)
 {
+    static const char *const all[] = {"single", "waiting", "stream", "heads", "verify", NULL};
     struct gvm_err err = {0};
-    double ours[REPEATS], bare[REPEATS], cpu[2][REPEATS];
     (void)snprintf(base, sizeof base, "%s/bench-ledger-XXXXXX", argc > 1 ? argv[1] : ".");
     signing_key = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, seed, 32);
     if (!mkdtemp(base) || !signing_key || gvm_vkey_from_seed(seed, origin, &vkey, &err) < 0)
         die(base);
-    for (int i = 0; i < REPEATS; i++)
-        one_entry(&ours[i], &bare[i]);
-    compare("one durable entry, p50", "us", ours, bare);
-    for (int i = 0; i < REPEATS; i++) {
-        ours[i] = waiting(start_ours("waiting"), &cpu[0][i]) / 1e3;
-        bare[i] = waiting(start_bare(), &cpu[1][i]) / 1e3;
-    }
-    compare("64 waiting writers", "k/s", ours, bare);
-    compare("  CPU of the log's process", "us/entry", cpu[0], cpu[1]);
-    for (int i = 0; i < REPEATS; i++) {
-        ours[i] = stream(start_ours("bulk"), &cpu[0][i]) / 1e3;
-        bare[i] = stream(start_bare(), &cpu[1][i]) / 1e3;
-    }
-    compare("writers that do not wait", "k/s", ours, bare);
-    compare("  CPU of the log's process", "us/entry", cpu[0], cpu[1]);
-    bench_verify();
+    const char *const *part = argc > 2 ? (const char *const *)argv + 2 : all;
+    for (; *part; part++)
+        run_part(*part);
     EVP_PKEY_free(signing_key);
     return gvm_remove_tree_at(AT_FDCWD, base, &err) < 0;
 }

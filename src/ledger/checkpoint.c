@@ -4,6 +4,15 @@
  * and then, because after a power cut an older head is as good: the entries behind it are durable
  * and get signed again. A file system that does not order data before renames can leave the file
  * empty or zero; that is a lost head, anything else that does not parse is damage.
+ *
+ * There may be hundreds of heads a second, and a new file for each would cost more than all the
+ * hashing: ext4 takes no inode again within seconds of its removal, and searches past them all. So
+ * two files take turns: the head before the last lies in checkpoint.new, is written over, and
+ * changes names with the checkpoint. That must not be torn by a power cut, so it is done only
+ * within one sector and at the same length; and a power cut must not bring back a head older than
+ * one that was made durable, so after a sync the other file is given up. Who had opened the file
+ * that is written over may in theory read parts of both; a reader of ours reads until it sees the
+ * same twice.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +20,8 @@
 #include <stdio.h>
 #include "ledger/ledger_int.h"
 
-enum { NOTE_MAX = 4096 };
+enum { NOTE_MAX = 4096, SECTOR = 512 };
+static const char SPARE[] = "checkpoint.new";
 
 static bool all_zero(const uint8_t *p, size_t n)
 {
@@ -60,6 +70,56 @@ bool ledger_writer_head(const struct ledger_writer *w, struct gvm_m_sign *ret)
     return true;
 }
 
+/* The spare, to be written over; or a fresh one. */
+static int open_spare(struct ledger_writer *w, size_t n)
+{
+    int fd = -ENOENT;
+    if (w->spare_len == n && n <= SECTOR)
+        fd = w->ops->open(w->ops->arg, w->dirfd, SPARE, O_WRONLY, 0);
+    w->spare_len = 0; /* until it has changed names, it is nothing */
+    if (fd != -ENOENT)
+        return fd;
+    (void)w->ops->unlink(w->ops->arg, w->dirfd, SPARE, 0);
+    return w->ops->open(w->ops->arg, w->dirfd, SPARE, O_WRONLY | O_CREAT | O_EXCL, 0600);
+}
+
+/* The spare becomes the checkpoint. */
+static int change_names(struct ledger_writer *w)
+{
+    const struct ledger_file_ops *ops = w->ops;
+    int r = w->note_len ? ops->exchange(ops->arg, w->dirfd, SPARE, "checkpoint") : -ENOENT;
+    if (!r)
+        w->spare_len = w->note_len;
+    else if (r == -ENOENT || r == -EINVAL || r == -ENOSYS || r == -EOPNOTSUPP)
+        r = ops->rename(ops->arg, w->dirfd, SPARE, "checkpoint"); /* not every file system can */
+    return r;
+}
+
+static int put_note(struct ledger_writer *w, const char *note, size_t n, bool sync)
+{
+    int fd = open_spare(w, n);
+    if (fd < 0)
+        return fd;
+    int r = ledger_write_at(w->ops, fd, note, n, 0);
+    if (!r && sync)
+        r = w->ops->datasync(w->ops->arg, fd);
+    w->ops->close(w->ops->arg, fd);
+    if (!r)
+        r = change_names(w);
+    if (r < 0)
+        return r;
+    w->note_len = n;
+    return sync ? ledger_sync_dir(w->ops, w->dirfd, ".") : 0;
+}
+
+/* What the spare held on disk is older, and its next content might not get there before its name.
+ */
+static void head_is_durable(struct ledger_writer *w)
+{
+    w->head_durable = w->head.size;
+    w->spare_len = 0;
+}
+
 int ledger_writer_publish(struct ledger_writer *w, const struct gvm_m_sign *asked,
                           const struct gvm_m_signed *sig, bool sync, struct gvm_err *err)
 {
@@ -78,14 +138,14 @@ int ledger_writer_publish(struct ledger_writer *w, const struct gvm_m_sign *aske
         return gvm_err_set(err, ENAMETOOLONG, "ledger: the log's name is too long");
     int r = ledger_writer_tiles(w);
     if (!r)
-        r = ledger_replace(w->ops, w->dirfd, "checkpoint", note, (size_t)n, sync);
+        r = put_note(w, note, (size_t)n, sync);
     if (r < 0)
         return gvm_err_sys(err, -r, "ledger: cannot write checkpoint");
     memcpy(w->head.origin, w->origin, sizeof w->head.origin);
     w->head.size = asked->size;
     memcpy(w->head.root, asked->root, HASH);
     if (sync)
-        w->head_durable = asked->size;
+        head_is_durable(w);
     return 0;
 }
 
@@ -101,6 +161,6 @@ int ledger_checkpoint_sync(struct ledger_writer *w)
     if (!r)
         r = ledger_sync_dir(w->ops, w->dirfd, ".");
     if (!r)
-        w->head_durable = w->head.size;
+        head_is_durable(w);
     return r;
 }

@@ -44,6 +44,11 @@ static int real_rename(void *arg, int dirfd, const char *from, const char *to)
     return renameat(dirfd, from, dirfd, to) < 0 ? -errno : 0;
 }
 
+static int real_exchange(void *arg, int dirfd, const char *a, const char *b)
+{
+    return renameat2(dirfd, a, dirfd, b, RENAME_EXCHANGE) < 0 ? -errno : 0;
+}
+
 static int real_unlink(void *arg, int dirfd, const char *name, int flags)
 {
     return unlinkat(dirfd, name, flags) < 0 ? -errno : 0;
@@ -67,6 +72,7 @@ const struct ledger_file_ops ledger_real_ops = {
     .truncate = real_truncate,
     .allocate = real_allocate,
     .rename = real_rename,
+    .exchange = real_exchange,
     .unlink = real_unlink,
     .mkdir = real_mkdir,
     .close = real_close,

@@ -32,6 +32,8 @@ struct ledger_file_ops {
     int (*truncate)(void *arg, int fd, uint64_t size);
     int (*allocate)(void *arg, int fd, uint64_t off, uint64_t n); /* grows the file with zeros */
     int (*rename)(void *arg, int dirfd, const char *from, const char *to);
+    int (*exchange)(void *arg, int dirfd, const char *a,
+                    const char *b); /* both names must be there */
     int (*unlink)(void *arg, int dirfd, const char *name, int flags);
     int (*mkdir)(void *arg, int dirfd, const char *name);
     void (*close)(void *arg, int fd);
@@ -196,11 +198,14 @@ struct ledger_writer {
     uint64_t pack_failed;     /* first entry of a segment that does not pack; or NO_INDEX */
     struct ledger_keep keep;
     uint64_t tiles_lazy; /* full tiles of level 0 before idle() starts to sync them */
+    uint64_t tiles_most; /* and before settle() does */
     struct {             /* told in an entry, and not finished yet */
         uint64_t to;     /* first entry kept; 0: nothing is being pruned */
         uint64_t entry;  /* index of that ledger.pruned entry */
     } prune;
     uint64_t head_durable; /* size of the last head that is on disk for certain */
+    size_t note_len;       /* bytes of the checkpoint's file, when this writer wrote it; or 0 */
+    size_t spare_len;      /* bytes of checkpoint.new, when it is the head before; or 0 */
     bool recovered;        /* what the open found, for the ledger.recovered entry: */
     bool head_lost;
     uint64_t cut_bytes;
@@ -214,6 +219,7 @@ struct ledger_writer_opts {
     uint64_t segment_max;              /* 0: SEGMENT_MAX */
     struct ledger_keep keep;
     uint64_t tiles_lazy; /* 0: 64 */
+    uint64_t tiles_most; /* 0: 4096 */
 };
 /* Locks the directory, recovers, and is ready to append. Takes `dirfd` only on success. */
 int ledger_writer_open(int dirfd, const struct ledger_writer_opts *opts, struct ledger_writer **ret,

@@ -258,7 +258,7 @@ static int keep_tail_leaf(void *arg, uint64_t index, struct gvm_str line, struct
 
 static int read_head(struct prover *p, struct gvm_err *err)
 {
-    int r = vfiles_read(p->dirfd, "checkpoint", &p->note);
+    int r = vfiles_read_head(p->dirfd, &p->note);
     if (r < 0)
         return gvm_err_sys(err, -r, "cannot read the checkpoint of %s", p->dir);
     return gvm_err_wrap(err, gvm_checkpoint_parse(gvm_buf_str(&p->note), &p->head, err),

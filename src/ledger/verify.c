@@ -43,8 +43,7 @@ void vcheck_blame_entry(struct check *c, uint64_t index)
 static int read_head(struct check *c, struct gvm_err *err)
 {
     struct gvm_err why = {0};
-    gvm_buf_reset(&c->buf);
-    int r = vfiles_read(c->dirfd, "checkpoint", &c->buf);
+    int r = vfiles_read_head(c->dirfd, &c->buf);
     if (r == -ENOENT)
         return 0;
     if (r == -ENOMEM || r == -EIO || r == -EACCES)

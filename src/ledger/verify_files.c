@@ -112,6 +112,27 @@ int vfiles_read(int dirfd, const char *path, struct gvm_buf *out)
     return fd < 0 ? fd : gvm_read_fd(fd, out);
 }
 
+/* A writer replaces the file, but may write over one that was replaced two heads ago and that we
+ * still hold open. What is the same twice was not written meanwhile. */
+int vfiles_read_head(int dirfd, struct gvm_buf *out)
+{
+    enum { TRIES = 8 };
+    struct gvm_buf before;
+    gvm_buf_init(&before, GVM_MAX_NOTE);
+    int r = vfiles_read(dirfd, "checkpoint", &before);
+    for (unsigned i = 0; !r && i < TRIES; i++) {
+        gvm_buf_reset(out);
+        r = vfiles_read(dirfd, "checkpoint", out);
+        if (r < 0 || gvm_str_eq(gvm_buf_str(out), gvm_buf_str(&before)))
+            break;
+        gvm_buf_reset(&before);
+        if (gvm_buf_adds(&before, gvm_buf_str(out)) < 0)
+            r = -ENOMEM;
+    }
+    gvm_buf_done(&before);
+    return r;
+}
+
 /* ---- lines ---- */
 
 /* The plain form goes away only when the packed one is there: looked for again, it cannot be

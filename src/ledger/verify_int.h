@@ -62,6 +62,8 @@ void vfiles_tile_path(char dst[VPATH], unsigned level, uint64_t index);
 int vfiles_open(int dirfd, const char *path);
 /* Reads a whole small file: 0, -ENOENT, -EFBIG ... */
 int vfiles_read(int dirfd, const char *path, struct gvm_buf *out) GVM_MUST_CHECK;
+/* The same of the checkpoint, which a writer may be replacing: whole, as it was at one moment. */
+int vfiles_read_head(int dirfd, struct gvm_buf *out) GVM_MUST_CHECK;
 
 /* ---- packed segments (verify_pack.c) ---- */
 

@@ -8,8 +8,8 @@
  * Invariants: durable counts entries whose bytes were synced and nothing else; tree->size <=
  * durable, equal after settle(); a head is only made from the tree. Full tiles are written together
  * before the next head is published (each new file may have to wait for the file system's journal),
- * and synced when there is nothing else to do (idle), or by force when TILES_UNSYNCED are not; how
- * far that got is kept in `tiles-synced`, from where recovery computes them again.
+ * and synced when there is nothing else to do (idle), or some with each batch while TILES_UNSYNCED
+ * are not; how far that got is kept in `tiles-synced`, from where recovery computes them again.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +24,8 @@
 enum {
     TILES_LAZY = 64,       /* an eighth of a megabyte of hashes */
     TILES_AT_END = 256,    /* more than so many are not synced at the end: it would take long */
-    TILES_UNSYNCED = 4096, /* ... before settle() does it by force */
+    TILES_UNSYNCED = 4096, /* ... before settle() syncs some each time */
+    TILES_FORCED = 64,     /* so many: more than a batch can add */
 };
 
 /* ---- making durable ---- */
@@ -180,10 +181,9 @@ static int sync_one(struct ledger_writer *w)
     return 0;
 }
 
-static int write_mark(struct ledger_writer *w)
+static int write_mark(struct ledger_writer *w, uint64_t mark)
 {
     char text[32];
-    uint64_t mark = full_tiles(w, 0) * TILE_WIDTH;
     if (mark == w->tiles_synced)
         return 0;
     int n = snprintf(text, sizeof text, "%" PRIu64 "\n", mark);
@@ -193,15 +193,19 @@ static int write_mark(struct ledger_writer *w)
     return r;
 }
 
-static int sync_tiles(struct ledger_writer *w)
+/* Makes durable all tiles of the first `tiles` * 256 entries, and says so in the mark. The last one
+ * of each level is synced again in case that sync_one() stopped there, before its directory. */
+static int sync_up_to(struct ledger_writer *w, uint64_t tiles)
 {
     int r = ledger_writer_tiles(w);
-    if (r < 0)
-        return r;
-    do
-        r = sync_one(w);
-    while (r > 0);
-    return r < 0 ? r : write_mark(w);
+    for (unsigned l = 0; !r && l < TILE_LEVELS; l++) {
+        uint64_t end = tiles >> (8 * l);
+        uint64_t from = end && w->synced[l] >= end ? end - 1 : w->synced[l];
+        for (uint64_t i = from; !r && i < end; i++)
+            if (!(r = ledger_tile_sync(w->ops, w->dirfd, l, i, i + 1 == end)) && i >= w->synced[l])
+                w->synced[l] = i + 1;
+    }
+    return r < 0 ? r : write_mark(w, tiles * TILE_WIDTH);
 }
 
 int ledger_writer_settle(struct ledger_writer *w, struct gvm_err *err)
@@ -216,8 +220,9 @@ int ledger_writer_settle(struct ledger_writer *w, struct gvm_err *err)
     if (w->unhashed)
         drop_batch(w);
     int r = w->tree->sink_error;
-    if (!r && full_tiles(w, 0) > w->synced[0] + TILES_UNSYNCED)
-        r = sync_tiles(w);
+    uint64_t full = full_tiles(w, 0), certain = w->tiles_synced / TILE_WIDTH;
+    if (!r && full > certain + w->tiles_most)
+        r = sync_up_to(w, certain + TILES_FORCED < full ? certain + TILES_FORCED : full);
     if (!r)
         return 0;
     w->failed = true;
@@ -232,7 +237,7 @@ static bool sync_some(struct ledger_writer *w)
     if (!r)
         r = sync_one(w);
     if (r == 0)
-        r = write_mark(w);
+        r = write_mark(w, full_tiles(w, 0) * TILE_WIDTH);
     return r > 0;
 }
 
@@ -363,6 +368,7 @@ static struct ledger_writer *alloc_writer(int dirfd, const struct ledger_writer_
     w->segment_max = opts->segment_max ? opts->segment_max : SEGMENT_MAX;
     w->keep = opts->keep;
     w->tiles_lazy = opts->tiles_lazy ? opts->tiles_lazy : TILES_LAZY;
+    w->tiles_most = opts->tiles_most ? opts->tiles_most : TILES_UNSYNCED;
     w->dirfd = dirfd;
     w->eventsfd = w->lockfd = w->seg.fd = -1;
     gvm_buf_init(&w->batch, BATCH_BYTES + GVM_MAX_ENTRY + 2);
@@ -429,8 +435,9 @@ void ledger_writer_close(struct ledger_writer *w)
         (void)ledger_writer_partials(w);
         (void)ledger_writer_tiles(w);
         if (full_tiles(w, 0) <= w->synced[0] + TILES_AT_END)
-            (void)sync_tiles(w);
+            (void)sync_up_to(w, full_tiles(w, 0));
         (void)ledger_segment_finish(w->ops, &w->seg);
+        (void)w->ops->unlink(w->ops->arg, w->dirfd, "checkpoint.new", 0);
     }
     ledger_writer_abandon(w);
 }

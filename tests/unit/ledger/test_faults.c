@@ -172,6 +172,11 @@ static int f_rename(void *arg, int dirfd, const char *from, const char *to)
     return fails() ? error() : ledger_real_ops.rename(NULL, dirfd, from, to);
 }
 
+static int f_exchange(void *arg, int dirfd, const char *a, const char *b)
+{
+    return fails() ? error() : ledger_real_ops.exchange(NULL, dirfd, a, b);
+}
+
 static int f_unlink(void *arg, int dirfd, const char *name, int flags)
 {
     return fails() ? error() : ledger_real_ops.unlink(NULL, dirfd, name, flags);
@@ -195,6 +200,7 @@ static const struct ledger_file_ops faulty = {
     .truncate = f_truncate,
     .allocate = f_allocate,
     .rename = f_rename,
+    .exchange = f_exchange,
     .unlink = f_unlink,
     .mkdir = f_mkdir,
     .close = f_close,

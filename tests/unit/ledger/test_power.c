@@ -200,6 +200,21 @@ static int d_rename(void *arg, int dirfd, const char *from, const char *to)
     return r;
 }
 
+static int d_exchange(void *arg, int dirfd, const char *a, const char *b)
+{
+    char x[100], y[100];
+    tick();
+    full_path(x, dirfd, a);
+    full_path(y, dirfd, b);
+    int r = ledger_real_ops.exchange(NULL, dirfd, a, b);
+    if (!r) {
+        int node = find(x, true)->now;
+        find(x, true)->now = find(y, true)->now;
+        find(y, true)->now = node;
+    }
+    return r;
+}
+
 static int d_unlink(void *arg, int dirfd, const char *name, int flags)
 {
     char path[100];
@@ -246,6 +261,7 @@ static const struct ledger_file_ops sim = {
     .truncate = d_truncate,
     .allocate = d_allocate,
     .rename = d_rename,
+    .exchange = d_exchange,
     .unlink = d_unlink,
     .mkdir = d_mkdir,
     .close = d_close,
@@ -425,7 +441,7 @@ static void step(struct ledger_writer *w, unsigned i)
     }
 }
 
-static void run(unsigned seed)
+static void run(unsigned seed, unsigned lazy, unsigned most)
 {
     struct gvm_err err = {0};
     struct ledger_writer *w = NULL;
@@ -433,7 +449,8 @@ static void run(unsigned seed)
                                       .ops = &sim,
                                       .segment_max = SEGMENT,
                                       .keep = {.bytes = KEEP},
-                                      .tiles_lazy = 1};
+                                      .tiles_lazy = lazy,
+                                      .tiles_most = most};
     memset(&world, 0, sizeof world);
     disk.nodes = disk.names = 0;
     disk.ops = seed;
@@ -462,18 +479,25 @@ static void run(unsigned seed)
 
 static void test_every_operation(void **state)
 {
-    run(0);
+    run(0, 1, 0);
 }
 
 static void test_every_operation_again(void **state)
 {
-    run(2); /* another fate for each operation, and other dice */
+    run(2, 1, 0); /* another fate for each operation, and other dice */
+}
+
+/* The same on a log that never rests: tiles are synced between batches, not when idle. */
+static void test_every_operation_when_busy(void **state)
+{
+    run(1, 1000, 1);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, dir_setup, dir_teardown)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {T(test_every_operation), T(test_every_operation_again)};
+    const struct CMUnitTest tests[] = {T(test_every_operation), T(test_every_operation_again),
+                                       T(test_every_operation_when_busy)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
