@@ -91,7 +91,7 @@ decision = {{ type = "Allow" }}
 name = "slow"
 method = "*"
 pattern = "{TWO}/slow"
-decision = {{ type = "Delay", milliseconds = 600 }}
+decision = {{ type = "Delay", milliseconds = 1500 }}
 [[rules]]
 name = "parked"
 method = "*"
@@ -386,9 +386,8 @@ def side_by_side(run):
         slow = c.begin(TWO, "/slow")
         began = time.monotonic()
         quick = [c.ask(TWO, "/x").status for _ in range(5)]
-        took = time.monotonic() - began
-        tap.ok(quick == [200] * 5 and not c.streams[slow].ended and took < 0.5, "a delayed stream delays no other", took)
-        tap.eq(c.wait(slow).status, 200, "and passes after its delay")
+        tap.ok(quick == [200] * 5 and not c.streams[slow].ended, "a delayed stream delays no other", quick)
+        tap.ok(c.wait(slow).status == 200 and time.monotonic() - began >= 1.5, "and passes after its delay")
     with client(run, PAY) as c:
         held = c.begin(PAY, "/transfer", "POST", [("x-gvm-approved", "yes")], False)
         c.send(held, b"amount=1", True)
