@@ -57,15 +57,18 @@ void gvm_b64(char *dst, const void *src, size_t n)
     *dst = '\0';
 }
 
+/* Value + 1 of the digits from '+' to 'z'; 0: no digit. */
+static const uint8_t b64_values['z' - '+' + 1] = {
+    63, 0,  0,  0,  64, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 0,  0,  0,  0,  0,
+    0,  0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16, 17, 18,
+    19, 20, 21, 22, 23, 24, 25, 26, 0,  0,  0,  0,  0,  0,  27, 28, 29, 30, 31, 32,
+    33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52,
+};
+
 static int b64_value(char c)
 {
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
+    unsigned i = (uint8_t)c - (unsigned)'+';
+    return i < sizeof b64_values ? b64_values[i] - 1 : -1;
 }
 
 /* How many '=' end the text: 0..2, or -EINVAL when a character is foreign or a spare bit is set. */
@@ -78,10 +81,11 @@ static int b64_check(struct gvm_str t)
         t.n--;
         pad++;
     }
-    for (size_t i = 0; i < t.n; i++) {
-        if (b64_value(t.p[i]) < 0)
-            return -EINVAL;
-    }
+    bool foreign = false;
+    for (size_t i = 0; i < t.n; i++)
+        foreign |= b64_value(t.p[i]) < 0;
+    if (foreign)
+        return -EINVAL;
     int spare = pad == 2 ? 15 : pad == 1 ? 3 : 0;
     if (t.n && (b64_value(t.p[t.n - 1]) & spare))
         return -EINVAL;

@@ -38,7 +38,12 @@ bool private_seam(struct gvm_str line, struct private_seam *ret)
 /* Offset behind the string that opens at s.p[i]; 0 when it does not end. */
 static size_t skip_string(struct gvm_str s, size_t i)
 {
-    for (i++; i < s.n; i++) {
+    const char *from = s.p + ++i, *quote = i < s.n ? memchr(from, '"', s.n - i) : NULL;
+    if (!quote)
+        return 0;
+    if (!memchr(from, '\\', (size_t)(quote - from)))
+        return (size_t)(quote - s.p) + 1;
+    for (; i < s.n; i++) {
         if (s.p[i] == '"')
             return i + 1;
         i += s.p[i] == '\\';
@@ -109,11 +114,25 @@ struct piece {
     size_t n;
 };
 
+/* A call for each piece costs more than copying short ones together. */
 static void digest(EVP_MD_CTX *md, const struct piece *pieces, size_t n, uint8_t ret[PRIVATE_HASH])
 {
+    uint8_t all[512];
+    size_t have = 0;
     bool ok = EVP_DigestInit_ex2(md, NULL, NULL) == 1;
-    for (size_t i = 0; i < n; i++)
-        ok = ok && EVP_DigestUpdate(md, pieces[i].p, pieces[i].n) == 1;
+    for (size_t i = 0; i < n; i++) {
+        if (pieces[i].n > sizeof all - have) {
+            ok = ok && EVP_DigestUpdate(md, all, have) == 1;
+            have = 0;
+        }
+        if (pieces[i].n > sizeof all) {
+            ok = ok && EVP_DigestUpdate(md, pieces[i].p, pieces[i].n) == 1;
+        } else {
+            memcpy(all + have, pieces[i].p, pieces[i].n);
+            have += pieces[i].n;
+        }
+    }
+    ok = ok && EVP_DigestUpdate(md, all, have) == 1;
     if (!ok || EVP_DigestFinal_ex(md, ret, NULL) != 1)
         abort(); /* as for leaves: a wrong hash must not get anywhere */
 }
@@ -165,14 +184,15 @@ static void hash_members(EVP_MD_CTX *md, const uint8_t salt[PRIVATE_SALT], struc
 bool private_open(EVP_MD_CTX *md, const struct private_seam *s, struct private_member *ret,
                   unsigned *ret_n)
 {
-    uint8_t salt[PRIVATE_SALT], said[PRIVATE_HASH], is[PRIVATE_HASH];
-    size_t nsalt, nsaid;
-    if (gvm_unb64(salt, sizeof salt, s->salt, &nsalt) < 0 || nsalt != sizeof salt ||
-        gvm_unb64(said, sizeof said, s->commit, &nsaid) < 0 || nsaid != sizeof said ||
+    uint8_t salt[PRIVATE_SALT], commit[PRIVATE_HASH];
+    char text[COMMIT_CHARS + 1];
+    size_t n;
+    if (gvm_unb64(salt, sizeof salt, s->salt, &n) < 0 || n != sizeof salt ||
         !private_members(s->rest, ret, ret_n))
         return false;
-    hash_members(md, salt, ret, *ret_n, is);
-    return memcmp(is, said, sizeof is) == 0;
+    hash_members(md, salt, ret, *ret_n, commit);
+    gvm_b64(text, commit, sizeof commit); /* a hash has one text only */
+    return gvm_str_eq(s->commit, (struct gvm_str){text, COMMIT_CHARS});
 }
 
 /* ---- the writer's side ---- */
