@@ -6,8 +6,8 @@ _gvm_verbs="run watch suggest check explain test replay trust reload approve dif
 
 _gvm_options() {
     case $1 in
-    run) echo "--agent-id --config --continue --cpus --default --detach --disk --env --grace --help --hide --interactive --json --memory --no-intercept --pids --publish --reveal --sandbox --seccomp --timeout --watch --without --workspace" ;;
-    watch) echo "--agent-id --config --continue --cpus --default --detach --disk --env --grace --help --hide --interactive --json --memory --no-intercept --pids --publish --reveal --sandbox --seccomp --timeout --watch --without --workspace" ;;
+    run) echo "--agent-id --config --continue --cpus --default --detach --device --disk --env --grace --help --hide --interactive --json --memory --mount --no-intercept --persist --pids --publish --reveal --sandbox --seccomp --timeout --watch --without --workspace" ;;
+    watch) echo "--agent-id --config --continue --cpus --default --detach --device --disk --env --grace --help --hide --interactive --json --memory --mount --no-intercept --persist --pids --publish --reveal --sandbox --seccomp --timeout --watch --without --workspace" ;;
     suggest) echo "--apply --config --help --json --run --writes" ;;
     check) echo "--help --json --strict" ;;
     explain) echo "--agent --body --config --header --help --json --protocol" ;;
@@ -78,6 +78,7 @@ _gvm() {
     --writes) _gvm_words "allow delay approve" "$word"; return ;;
     --decision) _gvm_words "Allow AuditOnly Delay RequireApproval Deny" "$word"; return ;;
     --protocol) _gvm_words "tcp" "$word"; return ;;
+    --device) _gvm_words "gpu dri nvidia kvm sound video serial" "$word"; return ;;
     --seccomp) _gvm_words "default strict" "$word"; mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -f -- "$word"); return ;;
     --for) _gvm_words "once run 10m 1h" "$word"; return ;;
     --workspace | --dir) mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;

@@ -27,7 +27,7 @@ struct run_options {
     const char *seccomp; /* default, strict, or a file; NULL: as configured */
     uint64_t timeout_ms, grace_ms, max_pids, max_files, max_disk, max_memory;
     unsigned max_cpus; /* thousandths */
-    struct run_list no_intercept, pass, hide, reveal, without, publish;
+    struct run_list no_intercept, pass, hide, reveal, without, publish, mounts, devices, persist;
     char **command;
 };
 
@@ -48,6 +48,7 @@ struct run {
     char dir[GVM_PATH_MAX]; /* state/runs/<id> */
     char workspace[PATH_MAX], cwd[PATH_MAX], home[PATH_MAX];
     char config[GVM_PATH_MAX];
+    char kept[GVM_PATH_MAX];    /* what this agent keeps from run to run; "" without */
     char old_dir[GVM_PATH_MAX]; /* of the run that is continued */
     const char *old_workspace;  /* NULL without --continue */
     bool has_config, registered;
@@ -147,6 +148,8 @@ int run_read_config(struct run *r, struct gvm_err *err) GVM_MUST_CHECK;
 /* One more place for a list. */
 int run_add_place(struct run *r, struct run_list *l, const char *text, size_t n,
                   struct gvm_err *err) GVM_MUST_CHECK;
+/* Where the agent keeps what is to persist. */
+int run_choose_kept(struct run *r, struct gvm_err *err) GVM_MUST_CHECK;
 /* Reads and checks --seccomp or [seccomp] profile. */
 int run_read_profile(struct run *r, struct gvm_err *err) GVM_MUST_CHECK;
 

@@ -33,6 +33,12 @@ static int take(struct run *r, const struct gvm_conf *c, struct gvm_err *err)
     int x = add_places(r, &r->opt.hide, c->hide, c->nhide, err);
     if (x == 0)
         x = add_places(r, &r->opt.reveal, c->reveal, c->nreveal, err);
+    if (x == 0)
+        x = add_places(r, &r->opt.mounts, c->mounts, c->nmounts, err);
+    if (x == 0)
+        x = add_places(r, &r->opt.devices, c->devices, c->ndevices, err);
+    if (x == 0)
+        x = add_places(r, &r->opt.persist, c->persist, c->npersist, err);
     if (x == 0 && !r->opt.seccomp && c->seccomp.n) {
         r->opt.seccomp = gvm_arena_dup(r->arena, c->seccomp.p, c->seccomp.n);
         x = r->opt.seccomp ? 0 : gvm_err_set(err, ENOMEM, "out of memory");
@@ -62,6 +68,22 @@ int run_read_config(struct run *r, struct gvm_err *err)
         x = take(r, conf, err);
     gvm_conf_free(conf);
     return x;
+}
+
+/* state/agents/ID, a slash and a dot at the beginning written as %2F and %2E. */
+int run_choose_kept(struct run *r, struct gvm_err *err)
+{
+    char rest[GVM_MAX_AGENT * 3 + 16] = "agents/";
+    size_t n = strlen(rest);
+    if (!r->opt.persist.n)
+        return 0;
+    for (const char *c = r->agent; *c; c++) {
+        bool odd = *c == '/' || *c == '%' || (*c == '.' && c == r->agent);
+        n += (size_t)snprintf(rest + n, sizeof(rest) - n, odd ? "%%%02X" : "%c",
+                              (unsigned)(unsigned char)*c);
+    }
+    int x = gvm_place_path(GVM_PLACE_STATE, rest, r->kept, err);
+    return x == 0 ? gvm_mkdirs(r->kept, 0700, err) : x;
 }
 
 int run_read_profile(struct run *r, struct gvm_err *err)

@@ -40,6 +40,12 @@ static void put_registration(struct run *r, struct gvm_buf *out)
     put_strings(&w, "no_intercept", r->opt.no_intercept.v);
     if (r->opt.publish.n)
         put_strings(&w, "publish", r->opt.publish.v);
+    if (r->opt.mounts.n)
+        put_strings(&w, "mounts", r->opt.mounts.v);
+    if (r->opt.devices.n)
+        put_strings(&w, "devices", r->opt.devices.v);
+    if (r->opt.persist.n)
+        put_strings(&w, "persist", r->opt.persist.v);
     if (r->opt.without.n)
         put_strings(&w, "waived", r->opt.without.v);
     if (r->seccomp[0])

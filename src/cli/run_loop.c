@@ -92,7 +92,7 @@ static void check_disk(struct loop *l, int64_t now)
         cli_say("%s", err.text);
     l->synced = true; /* a run of less than a second is put on disk with its end */
     uint64_t max = r->opt.max_disk ? r->opt.max_disk : DEFAULT_DISK;
-    if (gvm_sandbox_disk(r->dir, max) > max && !r->disk_full) {
+    if (gvm_sandbox_disk(r->sandbox, max) > max && !r->disk_full) {
         r->disk_full = true;
         cli_say("the agent wrote more than %llu bytes and was ended (--disk)",
                 (unsigned long long)max);

@@ -33,6 +33,11 @@ const char cli_run_usage[] =
     "  -e, --env NAME[=VALUE]  pass a variable; without =VALUE, yours\n"
     "      --hide PATH         hide a file or directory of home or workspace\n"
     "      --reveal PATH       show one that is hidden by default\n"
+    "      --mount PATH[:overlay]  show another place too, read-only; with :overlay\n"
+    "                          writable, and what is written is forgotten\n"
+    "      --persist PATH      a place in home this agent keeps between its runs\n"
+    "      --device NAME       gpu, dri, nvidia, kvm, sound, video, serial, or a path\n"
+    "                          in /dev\n"
     "      --pids N            processes and threads at most (default 1024)\n"
     "      --disk SIZE         bytes the agent may write (default 2GiB)\n"
     "      --publish H:P       reach port P inside as 127.0.0.1:H (0: any)\n"
@@ -73,7 +78,10 @@ enum {
     OPT_WITHOUT,
     OPT_PUBLISH,
     OPT_SECCOMP,
-    OPT_GRACE
+    OPT_GRACE,
+    OPT_MOUNT,
+    OPT_DEVICE,
+    OPT_PERSIST
 };
 
 static const struct option longs[] = {
@@ -92,6 +100,9 @@ static const struct option longs[] = {
     {"env", required_argument, NULL, 'e'},
     {"hide", required_argument, NULL, OPT_HIDE},
     {"reveal", required_argument, NULL, OPT_REVEAL},
+    {"mount", required_argument, NULL, OPT_MOUNT},
+    {"device", required_argument, NULL, OPT_DEVICE},
+    {"persist", required_argument, NULL, OPT_PERSIST},
     {"pids", required_argument, NULL, OPT_PIDS},
     {"disk", required_argument, NULL, OPT_DISK},
     {"continue", required_argument, NULL, OPT_CONTINUE},
@@ -182,6 +193,9 @@ static const struct {
     {OPT_WITHOUT, true, offsetof(struct run_options, without), "without"},
     {OPT_PUBLISH, true, offsetof(struct run_options, publish), "publish"},
     {OPT_HIDE, true, offsetof(struct run_options, hide), "hide"},
+    {OPT_MOUNT, true, offsetof(struct run_options, mounts), "mount"},
+    {OPT_DEVICE, true, offsetof(struct run_options, devices), "device"},
+    {OPT_PERSIST, true, offsetof(struct run_options, persist), "persist"},
     {OPT_REVEAL, true, offsetof(struct run_options, reveal), "reveal"},
 };
 

@@ -118,6 +118,8 @@ int run_prepare(struct run *r, struct gvm_err *err)
         x = run_add_place(r, &r->opt.hide, r->config, strlen(r->config), err);
     if (x == 0)
         x = run_read_profile(r, err);
+    if (x == 0)
+        x = run_choose_kept(r, err);
     return x == 0 ? choose_id(r, err) : x;
 }
 
@@ -214,6 +216,10 @@ static int create(struct run *r, struct gvm_err *err)
         .cache = cache,
         .hide = o->hide.v,
         .reveal = o->reveal.v,
+        .mounts = o->mounts.v,
+        .devices = o->devices.v,
+        .persist = o->persist.v,
+        .kept = r->kept,
         .pass = o->pass.v,
         .max_pids = o->max_pids,
         .max_files = o->max_files,

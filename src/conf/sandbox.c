@@ -88,7 +88,7 @@ static const struct conf_field filesystem_fields[] = {
     {"hide", CONF_ARRAY, set_hide, false},       {"reveal", CONF_ARRAY, set_reveal, false},
     {"auto", CONF_ARRAY, set_auto, false},       {"manual", CONF_ARRAY, set_manual, false},
     {"discard", CONF_ARRAY, set_discard, false}, {"undo_keep", CONF_STRING, set_undo_keep, false},
-    {"persist", CONF_ARRAY, set_persist, true}, {"mounts", CONF_ARRAY, set_mounts, true},
+    {"persist", CONF_ARRAY, set_persist, false}, {"mounts", CONF_ARRAY, set_mounts, false},
 };
 
 int conf_read_filesystem(struct conf_ctx *x, const struct conf_node *v, void *obj)
@@ -116,7 +116,7 @@ static int set_grace(struct conf_ctx *x, const struct conf_node *v, void *obj)
 }
 
 static const struct conf_field sandbox_fields[] = {
-    {"devices", CONF_ARRAY, set_devices, true},
+    {"devices", CONF_ARRAY, set_devices, false},
     {"grace", CONF_STRING, set_grace, false},
 };
 

@@ -53,7 +53,8 @@ struct control_run {
     struct gvm_arena *arena; /* of the texts below */
     char id[GVM_MAX_RUN_ID + 1], agent[GVM_MAX_AGENT + 1];
     const char *workspace, *mode, *config_asked, *dflt, *sealed;
-    struct gvm_str command, no_intercept, waived, publish; /* JSON arrays of strings, compact */
+    struct gvm_str command, no_intercept, waived, publish, mounts, devices, persist; /* JSON arrays
+                                                                              of strings, compact */
     const char *seccomp; /* the profile, when it is not the default; NULL = default */
     bool watch, resumed, have_policy, have_ca, lost;
     uint32_t policy;

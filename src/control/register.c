@@ -106,6 +106,12 @@ int control_run_read(const struct gvm_json *msg, struct control_run *r, struct g
     if (x == 0)
         x = copy_list(r, msg, "publish", &r->publish, err);
     if (x == 0)
+        x = copy_list(r, msg, "mounts", &r->mounts, err);
+    if (x == 0)
+        x = copy_list(r, msg, "devices", &r->devices, err);
+    if (x == 0)
+        x = copy_list(r, msg, "persist", &r->persist, err);
+    if (x == 0)
         x = copy_text(r, msg, "seccomp", &r->seccomp, err);
     if (x < 0)
         return x;

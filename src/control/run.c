@@ -350,7 +350,10 @@ static void append_start(struct control *c, struct control_run *r)
     gvm_jw_kstrz(&w, "workspace", r->workspace);
     gvm_jw_kstrz(&w, "config", r->config);
     put_list(&w, "publish", r->publish); /* ports inside that the host reaches */
-    put_list(&w, "waived", r->waived);   /* protections the owner did without */
+    put_list(&w, "mounts", r->mounts);   /* what the sandbox shows besides */
+    put_list(&w, "devices", r->devices);
+    put_list(&w, "persist", r->persist);
+    put_list(&w, "waived", r->waived); /* protections the owner did without */
     if (r->seccomp)
         gvm_jw_kstrz(&w, "seccomp", r->seccomp);
     if (gvm_entry_end(&w) < 0)

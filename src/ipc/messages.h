@@ -116,7 +116,8 @@ enum gvm_msg_type {
 
     /* client -> control: JSON {"run":ID,"agent","command":[...],"workspace","config":PATH or null,
      * "watch":bool,"mode":"sandbox|cooperative","default":TEXT|null,"no_intercept":[..],"sealed":..|null,
-     * "publish":["H:P"..],"waived":[LAYER..],"seccomp":TEXT (each may be absent)}
+     * "publish":["H:P"..],"waived":[LAYER..],"mounts":[..],"devices":[..],"persist":[..],"seccomp":TEXT
+     * (each may be absent)}
      * + 6 fds as RUN_ADD. Answer RUN_READY JSON {"run","pem","sealed","policy_hash","config"} |
      * FAILED. The run lives until RUN_FINISH or until this connection closes. */
     GVM_MSG_RUN_REGISTER,

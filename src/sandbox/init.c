@@ -52,6 +52,7 @@ static const struct step before_ca[] = {
     {"dev", "set up /dev", sandbox_mount_dev},
     {"tools", "show the programs in PATH", sandbox_mount_tools},
     {"overlay", "set up home and workspace", sandbox_mount_trees},
+    {"extra", "add the places that were asked for", sandbox_mount_extra},
     {"trust", "set up the trust stores", sandbox_trust_prepare},
     {"etc", "set up /etc", sandbox_prepare_etc},
 };

@@ -96,6 +96,8 @@ int sandbox_landlock(struct sandbox_init *in, struct gvm_err *err)
     int r = 0;
     for (size_t i = 0; i < sizeof(places) / sizeof(places[0]) && r == 0; i++)
         r = allow_beneath(fd, places[i], set.fs, err);
+    for (unsigned i = 0; i < in->noverlaid && r == 0; i++)
+        r = allow_beneath(fd, in->overlaid[i], set.fs, err);
     if (r == 0 && syscall(LL_RESTRICT_SELF, fd, 0) < 0)
         r = gvm_err_sys(err, errno, "Landlock: the kernel refused the rule set");
     return r;

@@ -106,7 +106,7 @@ int sandbox_mount_dev(struct sandbox_init *in, struct gvm_err *err)
 {
     static const char *const devices[] = {"null", "zero", "full", "random", "urandom", "tty"};
     struct mount_attr ro = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOEXEC};
-    int r = sandbox_tmpfs(in, "dev", "mode=0755,size=64k,nr_inodes=64", err);
+    int r = sandbox_tmpfs(in, "dev", "mode=0755,size=64k,nr_inodes=320", err);
     for (size_t i = 0; i < sizeof(devices) / sizeof(devices[0]) && r == 0; i++)
         r = show_device(in, devices[i], err);
     if (r == 0)
@@ -118,6 +118,8 @@ int sandbox_mount_dev(struct sandbox_init *in, struct gvm_err *err)
         r = gvm_err_sys(err, errno, "cannot mount terminals of the sandbox's own");
     if (r == 0)
         r = link_all(err);
+    if (r == 0)
+        r = sandbox_mount_devices(in, err);
     if (r == 0 && mount_setattr(AT_FDCWD, "dev", 0, &ro, sizeof(ro)) < 0)
         r = gvm_err_sys(err, errno, "cannot make /dev read-only");
     return r == 0 ? show_cpus(in, err) : r;

@@ -1,4 +1,7 @@
-/* Notes between launcher and init: one SEQPACKET packet each, struct sandbox_note and then text. */
+/* Notes between launcher and init: one SEQPACKET packet each, struct sandbox_note and then text.
+ *
+ * When the other end closes with something unread, the kernel says ECONNRESET once, to whatever we
+ * do next, and only then gives what was sent to us before. So it is no answer, and we ask again. */
 #include "sandbox/sandbox_int.h"
 
 #include <errno.h>
@@ -33,7 +36,7 @@ int sandbox_send(int fd, enum sandbox_note_type type, int value, const void *tex
     ssize_t sent;
     do
         sent = sendmsg(fd, &mh, MSG_NOSIGNAL);
-    while (sent < 0 && errno == EINTR);
+    while (sent < 0 && (errno == EINTR || errno == ECONNRESET));
     return sent < 0 ? -errno : 0;
 }
 
@@ -70,7 +73,7 @@ ssize_t sandbox_recv(int fd, struct sandbox_note *ret, char *text, size_t cap, i
     ssize_t n;
     do
         n = recvmsg(fd, &mh, MSG_CMSG_CLOEXEC);
-    while (n < 0 && errno == EINTR);
+    while (n < 0 && (errno == EINTR || errno == ECONNRESET));
     if (n < 0)
         return -errno;
     take_fds(&mh, fds, nfds);

@@ -29,7 +29,15 @@ struct gvm_sandbox_plan {
     const char *const *hide; /* extra places, NULL-ended, may be NULL: absolute, or relative to home
                               * and to the workspace; globs in the last component */
     const char *const *reveal; /* places shown although they would be hidden; same form */
-    const char *const *pass;   /* for gvm_sandbox_env(): "NAME" (from the host) or "NAME=VALUE" */
+    /* Places of the host shown besides, each an absolute path or "~/..."; read-only, or with
+     * ":overlay" at the end writable, but what is written is kept nowhere. NULL-ended, may be NULL.
+     */
+    const char *const *mounts;
+    const char *const *devices; /* names (gpu, kvm ...) or paths in /dev; same form */
+    /* Places relative to home that the agent keeps in `kept` from run to run; same form. */
+    const char *const *persist;
+    const char *kept;        /* directory of the agent's own; needed with `persist` */
+    const char *const *pass; /* for gvm_sandbox_env(): "NAME" (from the host) or "NAME=VALUE" */
     bool pty;        /* those of fd 0-2 that are terminals become a pty of the sandbox's own;
                       * otherwise stdout and stderr are passed */
     bool pass_stdin; /* fd 0 is for the agent as it is; else it gets /dev/null. Must not be a file
@@ -140,9 +148,9 @@ void gvm_sandbox_free(struct gvm_sandbox *s);
  * HOME, PATH, TMPDIR and the CA variables of every common stack. NULL-ended, from `a`. */
 int gvm_sandbox_env(struct gvm_arena *a, const struct gvm_sandbox_plan *plan,
                     const char *const *ret_env[], struct gvm_err *err) GVM_MUST_CHECK;
-/* Bytes of files the run has written so far (upper layers), counting at most until `limit` is
- * passed. */
-uint64_t gvm_sandbox_disk(const char *run_dir, uint64_t limit);
+/* Bytes of files the run has written so far (upper layers, and all that is in `kept`), counting at
+ * most until `limit` is passed. */
+uint64_t gvm_sandbox_disk(const struct gvm_sandbox *s, uint64_t limit);
 /* Memory. False with a control group: the kernel sees to it. True: the launcher is to call
  * gvm_sandbox_over_memory() every GVM_SANDBOX_MEMORY_MS and to kill the sandbox when it is. */
 #define GVM_SANDBOX_MEMORY_MS 100

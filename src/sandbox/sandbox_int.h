@@ -15,6 +15,8 @@
 #define SANDBOX_MAX_CA      (64u << 10) /* the run's CA certificate, PEM */
 #define SANDBOX_MAX_BUNDLE  (8u << 20)  /* the host's CA bundle */
 #define SANDBOX_MAX_PRIVATE (64u << 10) /* names of private files in /etc */
+#define SANDBOX_MAX_MOUNTS  64          /* places of the owner's */
+#define SANDBOX_OVERLAID    ":overlay"  /* what a writable one of them ends in */
 #define SANDBOX_NOTES       2048        /* text of gvm_sandbox_notes() */
 
 /* Fixed numbers inside: the network namespace is the run's own. */
@@ -85,6 +87,8 @@ struct sandbox_init {
     int layers;               /* directory descriptor of base/layers */
     struct sandbox_layer etc; /* over /etc, until it is mounted */
     struct sandbox_trust *trust;
+    unsigned nshown, noverlaid; /* of the owner's places */
+    const char *overlaid[SANDBOX_MAX_MOUNTS];
     int pty;     /* master */
     int denials; /* listener of the agent's filter; -1 = none */
     pid_t agent;
@@ -101,6 +105,11 @@ _Noreturn void sandbox_init_main(const struct gvm_sandbox_plan *plan, struct gvm
 void sandbox_remark(struct sandbox_init *in, const char *fmt, ...) GVM_PRINTF(2, 3);
 /* Test hook: true when $GVM_TEST_FAIL names this step (builds with tests only; hooks_*.c). */
 bool sandbox_test_fails(const char *step);
+
+/* plan.c: a deep copy, with defaults filled in; and whether it can be done at all. */
+int sandbox_plan_copy(struct gvm_arena *a, const struct gvm_sandbox_plan *p,
+                      struct gvm_sandbox_plan *ret, struct gvm_err *err) GVM_MUST_CHECK;
+int sandbox_plan_check(const struct gvm_sandbox_plan *p, struct gvm_err *err) GVM_MUST_CHECK;
 
 /* identity.c: own uid and gid map to themselves, setgroups denied. */
 int sandbox_map_ids(struct sandbox_init *in, struct gvm_err *err);
@@ -138,6 +147,9 @@ int sandbox_mount_proc(struct sandbox_init *in, struct gvm_err *err);
 int sandbox_mount_dev(struct sandbox_init *in, struct gvm_err *err);
 int sandbox_mount_tools(struct sandbox_init *in, struct gvm_err *err);
 int sandbox_mount_trees(struct sandbox_init *in, struct gvm_err *err); /* home and workspace */
+int sandbox_mount_devices(struct sandbox_init *in,
+                          struct gvm_err *err);                        /* into /dev, the owner's */
+int sandbox_mount_extra(struct sandbox_init *in, struct gvm_err *err); /* mounts, persist */
 int sandbox_prepare_etc(struct sandbox_init *in, struct gvm_err *err);
 /* The launcher's part of it, as root: what in /etc not everybody may read, relative and each ended
  * by NUL. */
@@ -251,6 +263,8 @@ int sandbox_cgroup_new(const struct gvm_sandbox_plan *plan,
 int sandbox_cgroup_enter(const struct sandbox_cgroup *g, pid_t pid) GVM_MUST_CHECK;
 bool sandbox_cgroup_starved(const struct sandbox_cgroup *g); /* something was killed for memory */
 void sandbox_cgroup_free(struct sandbox_cgroup *g);          /* after its processes; NULL is fine */
+/* disk.c: bytes in the upper layers and in what is kept, counting until `limit` is passed. */
+uint64_t sandbox_written(const struct gvm_sandbox_plan *plan, uint64_t limit);
 /* memory.c: bytes the init's descendants hold; exact only when more than `limit`. */
 uint64_t sandbox_memory(pid_t init, uint64_t limit);
 
