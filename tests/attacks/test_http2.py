@@ -13,6 +13,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import gvmtest
 import h2.errors
+import h2.exceptions
 import h2rig
 import proxyrig as rig
 
@@ -335,6 +336,26 @@ def messages(run):
         c.send(ident, b"x" * 20000)
         a = c.wait(ident)
         tap.eq(a.status, 413, "an answer before the body is whole")
+        ident = c.begin(TWO, "/early", "POST", (), False)  # goes on as if nothing had been said
+        a = c.wait(ident)
+        sent, began = 0, time.monotonic()
+        while not a.closed and time.monotonic() - began < 20:
+            try:
+                room = min(c.conn.local_flow_control_window(ident), c.conn.max_outbound_frame_size)
+                if room:
+                    c.conn.send_data(ident, b"x" * room)
+                    c.flush()
+                    sent += room
+                c.pump(0 if room else 0.5)
+            except h2.exceptions.ProtocolError:
+                break
+        tap.ok(a.closed and sent < 40 << 20, "a client that does not stop is reset after a while", sent)
+        ident = c.begin(TWO, "/early", "POST", (), False)  # says nothing more, nor ends
+        a = c.wait(ident)
+        began = time.monotonic()
+        while not a.closed and time.monotonic() - began < 15:
+            c.pump(0.5)
+        tap.ok(a.closed, "and one that does not end is, too")
         ident = c.begin(TWO, "/x", "POST", [("expect", "100-continue"), ("content-length", "5")], False)
         a = c.wait(ident, until=lambda a: a.interim)
         went = [i.get(":status") for i in a.interim]

@@ -152,6 +152,17 @@ with run.tls(GO) as s:
     tap.eq((a.status, a.body, a.headers.get("trailer:x-sum")), (200, b"GET /x 0", "0"),
            "trailers of HTTP/2 behind the chunks of HTTP/1.1")
 
+# ---- a denial while the body is still being sent ----
+
+large = os.path.join(home.top, "large")
+with open(large, "wb") as f:
+    f.truncate(8_000_000)
+for flag, version in (("--http2", "2"), ("--http1.1", "1.1")):
+    for how in (("--data-binary", "@" + large), ("-T", large), ("-T", large, "-H", "Expect:")):
+        got = [curl(flag, *how, host=ONE, path="/admin/x") for _ in range(3)]
+        tap.ok(all(line == f"{version} 403" and seen.get("rule") == "no admin" for line, seen in got),
+               f"curl {flag} {how[0]} of 8 MB is told that it is denied, and why", got)
+
 # ---- clients ----
 
 with subprocess.Popen(["node", os.path.join(HERE, "http2_node.js"), str(run.port), run.ca, TWO],
@@ -168,8 +179,10 @@ try:
     import httpx
     with httpx.Client(http2=True, proxies=PROXY, verify=run.ca) as c:
         got = [c.post(f"https://{h}/x", content=b"q" * 100000) for h in (ONE, TWO)]
+        denied = c.post(f"https://{ONE}/admin/x", content=b"q" * 8_000_000)
     tap.eq([(r.http_version, r.status_code, r.json()["length"]) for r in got], [("HTTP/2", 200, 100000)] * 2,
            "httpx with HTTP/2")
+    tap.eq((denied.status_code, denied.json().get("rule")), (403, "no admin"), "httpx: 8 MB that are denied")
 except ImportError as error:
     tap.ok(False, "httpx with HTTP/2", str(error))
 

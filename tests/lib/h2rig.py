@@ -15,12 +15,20 @@ import h2.exceptions
 import h2.settings
 
 
+def readable(sock, seconds):
+    """poll(), not select(): a script may hold more than 1,024 descriptors."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
 class Answer:
     """What came on one stream."""
 
     def __init__(self):
         self.interim, self.headers, self.body, self.trailers = [], {}, b"", {}
         self.ended, self.reset, self.first_ms = False, None, None
+        self.closed = False  # by a reset, before or behind the answer
 
     @property
     def status(self):
@@ -82,7 +90,7 @@ class Client:
             room = min(self.conn.local_flow_control_window(ident), self.conn.max_outbound_frame_size)
             if room <= 0:
                 self.pump(0.5)
-                if not self.open or self.streams[ident].reset is not None:
+                if not self.open or self.streams[ident].closed:
                     return
                 continue
             self.conn.send_data(ident, data[:room], end_stream=end and room >= len(data))
@@ -105,7 +113,7 @@ class Client:
     def pump(self, seconds):
         """Reads what comes within that time, or at once; False when nothing did."""
         pending = getattr(self.sock, "pending", lambda: 0)()
-        if not self.open or (not pending and not select.select([self.sock], [], [], seconds)[0]):
+        if not self.open or (not pending and not readable(self.sock, seconds)):
             return False
         try:
             data = self.sock.recv(1 << 16)
@@ -144,6 +152,7 @@ class Client:
         elif isinstance(event, h2.events.StreamEnded):
             answer.ended = True
         elif isinstance(event, h2.events.StreamReset):
+            answer.closed = True
             if not answer.ended:
                 answer.reset = event.error_code
 

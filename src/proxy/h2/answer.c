@@ -217,10 +217,39 @@ static void answer(struct px_request *rq, const struct px_answer *a)
 
 /* ---- the end ---- */
 
+/* A request that is answered before its body is whole. RFC 9113 8.1 lets the server reset the
+ * stream without an error once its answer is sent; clients that are writing just then see the reset
+ * before the answer and lose it, and some read no answer before they have written all. So what they
+ * still write is taken and dropped, up to a size, and until they pause. */
+static void stop_now(struct h2_stream *st)
+{
+    px_no_timer(&st->rq);
+    reset(st, NGHTTP2_NO_ERROR);
+}
+
+static void on_dropped_enough(uv_timer_t *t)
+{
+    stop_now(of(t->data));
+}
+
 void h2_answer_sent(struct h2_stream *st)
 {
-    if (st->stop) /* RFC 9113 8.1: the answer did not need the rest */
-        nghttp2_submit_rst_stream(st->front->s.ng, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_NO_ERROR);
+    st->sent = true;
+    if (!st->stop)
+        return;
+    if (st->dropped > H2_DRAIN)
+        stop_now(st);
+    else
+        px_timer(&st->rq, PX_LINGER_MS, on_dropped_enough);
+}
+
+void h2_answer_dropped(struct h2_stream *st, size_t n)
+{
+    st->dropped += n;
+    if (st->dropped <= H2_DRAIN)
+        nghttp2_session_consume_stream(st->front->s.ng, st->id, n);
+    if (st->sent) /* until then its window stays shut */
+        h2_answer_sent(st);
 }
 
 /* The stream goes on until its answer is sent; its window is open for what is still under way. */

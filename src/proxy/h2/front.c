@@ -345,6 +345,10 @@ static int on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t
     (void)flags;
     struct h2_stream *st = stream_of(ng, id);
     nghttp2_session_consume_connection(ng, n);
+    if (st && !f->ended && st->stop) {
+        h2_answer_dropped(st, n);
+        return 0;
+    }
     if (!st || f->ended || px_closed(&st->rq) || st->rq.in_done) {
         nghttp2_session_consume_stream(ng, id, n); /* nobody wants it */
         return 0;

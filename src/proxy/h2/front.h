@@ -31,12 +31,16 @@ struct h2_stream {
     bool ended;              /* nothing more comes behind `out` */
     bool waits;              /* nghttp2 asks no more for data until it is told to */
     bool above;              /* `out` had passed H2_HIGH */
-    bool stop;               /* after the answer: the agent need not send the rest of its body */
+    /* answered before its body was whole: the rest is dropped, for a while */
+    bool stop, sent;
+    size_t dropped;
     bool grpc;
 };
 
 extern const struct px_front h2_front;
 /* on_frame_send: the end of an answer was sent. */
 void h2_answer_sent(struct h2_stream *st);
+/* `n` bytes came for a stream that is answered. */
+void h2_answer_dropped(struct h2_stream *st, size_t n);
 
 #endif

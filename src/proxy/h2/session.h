@@ -11,6 +11,9 @@
 /* Bytes kept of an answer, or of an agent's body, that the peer has no window for yet. */
 #define H2_HIGH (64u * 1024u)
 #define H2_LOW  (16u * 1024u)
+#define H2_DRAIN                                                                                   \
+    (32u << 20) /* bytes of a request that are taken and dropped once it is answered               \
+                 */
 
 /* The header block being read; a connection has one at a time (RFC 9113 6.10). Fields follow each
  * other in `mem` as {uint32 name, uint32 value} and their bytes. */
