@@ -8,6 +8,76 @@
 
 #define BUF_FIRST 256u
 
+struct gvm_bill {
+    size_t used, max;
+    struct gvm_bill *up;
+    unsigned refs;
+};
+
+struct gvm_bill *gvm_bill_new(size_t max, struct gvm_bill *up)
+{
+    struct gvm_bill *bill = calloc(1, sizeof *bill);
+    if (bill)
+        *bill = (struct gvm_bill){.max = max, .up = gvm_bill_ref(up), .refs = 1};
+    return bill;
+}
+
+struct gvm_bill *gvm_bill_ref(struct gvm_bill *bill)
+{
+    if (bill)
+        bill->refs++;
+    return bill;
+}
+
+void gvm_bill_unref(struct gvm_bill *bill)
+{
+    while (bill && !--bill->refs) {
+        struct gvm_bill *up = bill->up;
+        free(bill);
+        bill = up;
+    }
+}
+
+size_t gvm_bill_used(const struct gvm_bill *bill)
+{
+    return bill->used;
+}
+
+bool gvm_bill_high(const struct gvm_bill *bill)
+{
+    for (; bill; bill = bill->up)
+        if (bill->used > bill->max / 4 * 3)
+            return true;
+    return false;
+}
+
+static bool has_room(const struct gvm_bill *bill, size_t n)
+{
+    for (; bill; bill = bill->up)
+        if (bill->used > bill->max || n > bill->max - bill->used)
+            return false;
+    return true;
+}
+
+static void charge(struct gvm_bill *bill, size_t n)
+{
+    for (; bill; bill = bill->up)
+        bill->used += n;
+}
+
+static void give_back(struct gvm_bill *bill, size_t n)
+{
+    for (; bill; bill = bill->up)
+        bill->used -= n;
+}
+
+void gvm_buf_bill(struct gvm_buf *b, struct gvm_bill *bill)
+{
+    give_back(b->bill, b->cap);
+    b->bill = bill;
+    charge(b->bill, b->cap);
+}
+
 void gvm_buf_init(struct gvm_buf *b, size_t max)
 {
     *b = (struct gvm_buf){.max = max < SIZE_MAX ? max : SIZE_MAX - 1};
@@ -18,7 +88,8 @@ void gvm_buf_done(struct gvm_buf *b)
     if (b->secret && b->mem)
         explicit_bzero(b->mem, b->cap);
     free(b->mem);
-    *b = (struct gvm_buf){.max = b->max, .secret = b->secret};
+    give_back(b->bill, b->cap);
+    *b = (struct gvm_buf){.max = b->max, .secret = b->secret, .bill = b->bill};
 }
 
 void gvm_buf_wipe(struct gvm_buf *b)
@@ -52,6 +123,8 @@ static int fail(struct gvm_buf *b, int r)
 static int regrow(struct gvm_buf *b, size_t cap)
 {
     uint8_t *mem = NULL;
+    if (!has_room(b->bill, cap - b->cap))
+        return fail(b, -ENOBUFS);
     if (b->secret || b->off) {
         mem = malloc(cap);
         if (!mem)
@@ -66,6 +139,7 @@ static int regrow(struct gvm_buf *b, size_t cap)
         if (!mem)
             return fail(b, -ENOMEM);
     }
+    charge(b->bill, cap - b->cap);
     b->mem = mem;
     b->off = 0;
     b->cap = cap;

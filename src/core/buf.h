@@ -1,4 +1,5 @@
-/* core/buf.h - a growable byte buffer that must be told its maximum. */
+/* core/buf.h - a growable byte buffer that must be told its maximum, and a maximum that many share.
+ */
 #ifndef GVM_CORE_BUF_H
 #define GVM_CORE_BUF_H
 
@@ -8,16 +9,32 @@
 #include "core/err.h"
 #include "core/str.h"
 
+/* What the memory of many buffers may come to together. A bill may be part of another one, which
+ * then counts the same bytes. Not for more than one thread. */
+struct gvm_bill;
+/* `up` (NULL: none) is kept alive. NULL without memory. One reference for the caller. */
+struct gvm_bill *gvm_bill_new(size_t max, struct gvm_bill *up) GVM_MUST_CHECK;
+struct gvm_bill *gvm_bill_ref(struct gvm_bill *bill);
+/* Every buffer on it must be gone, or off it, with the last reference. */
+void gvm_bill_unref(struct gvm_bill *bill);
+size_t gvm_bill_used(const struct gvm_bill *bill); /* bytes */
+/* Is more than three quarters of it, or of one it is part of, in use? */
+bool gvm_bill_high(const struct gvm_bill *bill);
+
 /* Bytes [off, off+len) of `mem` are the content. Use gvm_buf_data()/len. Always keeps one spare
  * byte, so that gvm_buf_cstr() can end the text with NUL. */
 struct gvm_buf {
     uint8_t *mem;
     size_t off, len, cap, max;
-    bool failed; /* an append did not fit or memory ran out: sticky until reset */
-    bool secret; /* set after init: memory left behind while growing is wiped */
+    struct gvm_bill *bill; /* that `cap` is on, NULL: none */
+    bool failed;           /* an append did not fit or memory ran out: sticky until reset */
+    bool secret;           /* set after init: memory left behind while growing is wiped */
 };
 
 void gvm_buf_init(struct gvm_buf *b, size_t max);
+/* Its memory is counted on `bill` (NULL: on none) from now on, also what it has already, for which
+ * there always is room; growing fails with -ENOBUFS when the bill is full. */
+void gvm_buf_bill(struct gvm_buf *b, struct gvm_bill *bill);
 /* Frees the memory; the buffer is empty and usable again with the same maximum. */
 void gvm_buf_done(struct gvm_buf *b);
 /* Wipes the whole memory (secrets), then frees. */

@@ -37,7 +37,9 @@
 #define GVM_MAX_PENDING    1000u          /* approvals waiting */
 #define GVM_MAX_STREAMS    100u           /* requests at a time of one HTTP/2 connection */
 #define GVM_RUN_STREAMS    1000u          /* the same, of one run */
-#define GVM_ALL_STREAMS    4000u          /* and of all; each may keep about 0.6 MB */
+#define GVM_ALL_STREAMS    4000u          /* and of all */
+#define GVM_RUN_MEMORY     (128u << 20)   /* bytes of one run that wait to be passed on */
+#define GVM_ALL_MEMORY     (512u << 20)   /* and of all runs */
 #define GVM_MAX_CONNS      4096u          /* agent connections of one run */
 #define GVM_MAX_RUNS       256u           /* live runs of one daemon */
 #define GVM_STREAM_HIGH    (256u * 1024u) /* stop reading when the other side owes this much */

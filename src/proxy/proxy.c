@@ -245,7 +245,8 @@ static int init(struct px *px, struct gvm_err *err)
     px->asks = gvm_map_new(GVM_MAX_PENDING, NULL);
     px->ups = gvm_map_new(DIALS_MAX, NULL);
     px->dials = gvm_map_new(DIALS_MAX, NULL);
-    if (!px->policies || !px->runs || !px->asks || !px->ups || !px->dials)
+    px->bill = gvm_bill_new(GVM_ALL_MEMORY, NULL);
+    if (!px->policies || !px->runs || !px->asks || !px->ups || !px->dials || !px->bill)
         return gvm_err_set(err, ENOMEM, "out of memory");
     int r = uv_loop_init(&px->loop);
     if (r == 0)

@@ -601,6 +601,35 @@ def too_many(run):
     tap.eq(sum(e["kind"] == "http.refused" and e["why"] == "busy" for e in seen), refused, "N26 recorded")
 
 
+@section("hoard", 11)
+def hoard(run):
+    """Answers that nobody reads: what waits in the proxy has a bound for the run, not only for each stream."""
+    proxy = child("proxy")
+    before = resident(proxy)
+    clients = []
+    for _ in range(4):  # each stream could keep its window of 256 KiB and more
+        c = client(run, TWO)
+        c.pump(0.5)
+        idents = [1 + 2 * n for n in range(95)]
+        for ident in idents:
+            c.streams[ident] = h2rig.Answer()
+            c.conn.send_headers(ident, c.headers(TWO, "/bytes/400000", "GET", ()), end_stream=True)
+        c.flush()
+        clients.append(c)
+    full = gvmtest.wait_for(lambda: once(run, TWO).status == 503, 20, 0.2)
+    tap.ok(full, "N26 a run whose answers wait unread is told to wait: 503")
+    grown = resident(proxy) - before
+    tap.ok(grown < (900 << 20 if os.environ.get("ASAN_OPTIONS") else 190 << 20), "N26 and has a bound", grown)
+    other = rig.Run(home, "20260101T000000-0000ff")
+    tap.eq(once(other, TWO).status, 200, "N26 another run is served")
+    other.finish()
+    for c in clients:
+        c.close()
+    tap.ok(gvmtest.wait_for(lambda: once(run, TWO).status == 200, 10), "N26 and this one again, when they are gone")
+    _, seen = settled(run)
+    tap.ok(any(e["kind"] == "http.refused" and e["why"] == "busy" for e in seen), "N26 recorded")
+
+
 gvmtest.end(daemon, 10)
 left = rig.daemon_log(home)
 tap.ok("signal 31" not in left and "SIGSYS" not in left and "Sanitizer" not in left and

@@ -809,6 +809,37 @@ def bodies(run):
     tap.eq(stats["requests"], len(ids), "and the run's sum is theirs")
 
 
+@section("hoard", 16)
+def hoard(run):
+    """Answers that nobody reads, each on a connection of its own."""
+    proxy = child("proxy")
+    before = resident(proxy)
+    socks = []
+
+    def open_more():
+        for _ in range(20):
+            s = socket.socket()
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            s.settimeout(20)
+            s.connect(("127.0.0.1", run.port))
+            s.sendall(get(PLAIN, "/bytes/3000000").replace("/bytes", f"http://{PLAIN}/bytes", 1).encode())
+            socks.append(s)
+        return absolute(run, f"http://{PLAIN}/x").status == 503 or len(socks) >= 600
+    gvmtest.wait_for(open_more, 30, 0.05)
+    tap.eq(absolute(run, f"http://{PLAIN}/x").status, 503, "a run whose answers wait unread is told to wait", len(socks))
+    grown = resident(proxy) - before
+    tap.ok(grown < room(proxy, 190 << 20), "what waits has a bound for the run", grown)
+    other = rig.Run(home, "20260101T000000-00001b")
+    tap.eq(absolute(other, f"http://{PLAIN}/x").status, 200, "another run is served")
+    other.finish()
+    for s in socks:
+        s.close()
+    again = gvmtest.wait_for(lambda: absolute(run, f"http://{PLAIN}/x").status == 200, 10)
+    tap.ok(again, "and this one again, when they are gone")
+    _, seen = settled(run)
+    tap.ok(any(e["kind"] == "http.refused" and e["why"] == "busy" for e in seen), "recorded")
+
+
 # ---- DNS ----
 
 @section("dns", 14)

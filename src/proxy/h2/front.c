@@ -26,6 +26,8 @@ static struct h2_stream *new_stream(struct h2_front *f, int32_t id)
     st->id = id;
     gvm_buf_init(&st->out, PX_IN_MAX);
     gvm_buf_init(&st->trailers, GVM_MAX_TRAILERS);
+    gvm_buf_bill(&st->out, f->conn->run->bill);
+    gvm_buf_bill(&st->trailers, f->conn->run->bill);
     px_request_init(&st->rq, f->conn, &h2_front);
     st->rq.state = PX_HEAD;
     st->rq.minor = 1;

@@ -35,6 +35,8 @@ static struct h2_call *new_call(struct h2_up *up, struct px_request *rq)
     call->rq = rq;
     gvm_buf_init(&call->out, PX_IN_MAX);
     gvm_buf_init(&call->trailers, GVM_MAX_TRAILERS);
+    gvm_buf_bill(&call->out, rq->run->bill);
+    gvm_buf_bill(&call->trailers, rq->run->bill);
     call->next = up->calls;
     if (call->next)
         call->next->link = &call->next;

@@ -107,7 +107,11 @@ static void on_close(void *arg, const struct gvm_err *err)
 {
     struct px_conn *c = arg;
     c->agent = NULL;
-    px_conn_close(c, 0, err ? "the client's connection broke" : "the client left");
+    bool memory = err && err->code == ENOMEM;
+    px_conn_close(c, 0,
+                  memory ? PX_NO_MEMORY
+                  : err  ? "the client's connection broke"
+                         : "the client left");
 }
 
 static const struct stream_events agent_events = {on_data, on_eof, on_drain, on_close};
@@ -116,7 +120,7 @@ bool px_conn_keep(struct px_conn *c, const uint8_t *p, size_t n)
 {
     if (gvm_buf_add(&c->in, p, n) == 0)
         return true;
-    px_conn_close(c, 0, "out of memory");
+    px_conn_close(c, 0, PX_NO_MEMORY);
     return false;
 }
 
@@ -203,6 +207,7 @@ static struct px_conn *new_conn(struct px_run *run)
     c->run = run;
     c->agent_paused = true; /* streams start so */
     gvm_buf_init(&c->in, PX_IN_MAX);
+    gvm_buf_bill(&c->in, run->bill);
     px_request_init(&c->rq, c, &px_http1_front);
     c->rq.state = PX_SNIFF;
     c->link = &run->conns;
@@ -249,6 +254,7 @@ void px_conn_accept(struct px_listener *l)
         px_conn_close(c, 0, NULL);
         return;
     }
+    stream_bill(c->agent, run->bill);
     find_dest(c, l);
     px_sniff_start(c);
 }

@@ -280,6 +280,11 @@ void px_judge(struct px_request *rq)
                   "the ledger or the keys process is not available; nothing is forwarded");
         return;
     }
+    /* One whose body was read to be judged is let through: that frees what it holds. */
+    if (!rq->policy && gvm_bill_high(rq->run->bill)) {
+        px_refuse(rq, 503, "busy", PX_NO_MEMORY);
+        return;
+    }
     if (px_ledger_busy(rq->px)) {
         park(rq);
         return;

@@ -67,8 +67,10 @@ void px_body(struct px_request *rq, struct gvm_str span)
         await_answer(rq);
         return;
     }
-    if (gvm_buf_adds(&rq->held, span) < 0)
-        rq->front->close(rq, 0, "out of memory");
+    if (gvm_buf_adds(&rq->held, span) < 0 && rq->inspecting)
+        px_refuse(rq, 503, "busy", PX_NO_MEMORY);
+    else if (rq->held.failed)
+        rq->front->close(rq, 0, PX_NO_MEMORY);
     else if (rq->inspecting)
         px_inspect_more(rq);
     else if (rq->held.len > PX_PIPELINED)
@@ -150,6 +152,7 @@ static void connected(struct px_request *rq, const struct upstream_got *got)
     rq->up_ip = got->ip;
     rq->up_port = got->port;
     rq->reused = got->reused;
+    stream_bill(rq->up, rq->run->bill);
     px_http1_back(rq);
     begin(rq);
 }
@@ -171,6 +174,7 @@ static void connected_http2(struct px_request *rq, const struct upstream_got *go
     rq->up = got->stream;
     rq->up_ip = got->ip;
     rq->up_port = got->port;
+    stream_bill(rq->up, rq->run->bill);
     if (px_h2_open(rq, upstream_key(&want, text)))
         begin(rq);
     else

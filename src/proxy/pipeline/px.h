@@ -139,6 +139,7 @@ struct px_run {
     struct px_grant *grants;
     unsigned ngrants;
     struct gvm_map *limits; /* rule name -> struct gvm_limit_count */
+    struct gvm_bill *bill;  /* what all its buffers hold */
     uint8_t salt[16];
     uint64_t next_id;
     int64_t crowded_ns; /* when too many connections were last recorded */
@@ -384,7 +385,8 @@ struct px {
     uv_prepare_t turn;
     uv_timer_t batch_timer;
     struct gvm_http1_head head;
-    size_t inspected; /* bytes set aside for bodies that are judged */
+    size_t inspected;      /* bytes set aside for bodies that are judged */
+    struct gvm_bill *bill; /* what the buffers of all runs hold */
     bool stopping;
 };
 
@@ -441,6 +443,7 @@ static inline bool px_conn_closed(const struct px_conn *c)
 {
     return c->rq.state == PX_CLOSED;
 }
+#define PX_NO_MEMORY "too many bytes wait to be passed on: out of memory"
 /* Keeps bytes for later; closes the connection and returns false when there are too many. */
 bool px_conn_keep(struct px_conn *c, const uint8_t *p, size_t n);
 void px_conn_pause(struct px_conn *c);

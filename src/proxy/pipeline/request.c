@@ -24,6 +24,10 @@ void px_request_init(struct px_request *rq, struct px_conn *c, const struct px_f
     gvm_buf_init(&rq->grant_key, GVM_MAX_HEAD);
     gvm_buf_init(&rq->trailers, GVM_MAX_TRAILERS);
     gvm_buf_init(&rq->out_trailers, GVM_MAX_TRAILERS);
+    struct gvm_buf *all[] = {&rq->path, &rq->query,     &rq->head,     &rq->cred,        &rq->held,
+                             &rq->rin,  &rq->grant_key, &rq->trailers, &rq->out_trailers};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        gvm_buf_bill(all[i], c->run->bill);
     uv_timer_init(&c->px->loop, &rq->timer);
     rq->timer.data = rq;
 }

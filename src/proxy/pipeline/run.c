@@ -114,6 +114,7 @@ void px_run_unref(struct px_run *run)
     free_no_intercept(run);
     gvm_dns_names_free(run->names);
     SSL_CTX_free(run->tls);
+    gvm_bill_unref(run->bill);
     explicit_bzero(run->salt, sizeof run->salt);
     free(run);
 }
@@ -142,7 +143,8 @@ static int fill_new(struct px_run *run, struct gvm_err *err)
     run->names = gvm_dns_names_new();
     run->leaves = gvm_map_new(PX_LEAVES + 1, NULL);
     run->leaf_asks = gvm_map_new(GVM_MAX_CONNS, NULL);
-    if (!run->names || !run->leaves || !run->leaf_asks)
+    run->bill = gvm_bill_new(GVM_RUN_MEMORY, run->px->bill);
+    if (!run->names || !run->leaves || !run->leaf_asks || !run->bill)
         return gvm_err_set(err, ENOMEM, "out of memory");
     if (RAND_bytes(run->salt, sizeof run->salt) != 1)
         return gvm_err_set(err, EIO, "no randomness");

@@ -127,6 +127,7 @@ static void handle_closed(uv_handle_t *h)
     gvm_buf_done(&s->out);
     gvm_buf_done(&s->flying);
     gvm_buf_wipe(&s->rest);
+    gvm_bill_unref(s->bill);
     stream_loop_unref(s->sl);
     free(s);
 }
@@ -276,6 +277,19 @@ void stream_set_events(struct stream *s, const struct stream_events *ev, void *a
     s->arg = arg;
     if (!s->paused)
         stream_resume(s);
+}
+
+void stream_bill(struct stream *s, struct gvm_bill *bill)
+{
+    if (s->bill == bill)
+        return;
+    struct gvm_bill *was = s->bill;
+    s->bill = gvm_bill_ref(bill);
+    gvm_buf_bill(&s->pend, bill);
+    gvm_buf_bill(&s->out, bill);
+    gvm_buf_bill(&s->flying, bill);
+    gvm_buf_bill(&s->rest, bill);
+    gvm_bill_unref(was);
 }
 
 SSL *stream_ssl(struct stream *s)

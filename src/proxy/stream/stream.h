@@ -48,6 +48,8 @@ int stream_connect(uv_loop_t *loop, const struct sockaddr *to, uint64_t timeout_
                    struct stream **ret, struct gvm_err *err) GVM_MUST_CHECK;
 /* Changes who listens. A stream without events may be held only paused and is not written to. */
 void stream_set_events(struct stream *s, const struct stream_events *ev, void *arg);
+/* Puts the bytes that wait in it, now and until it is gone, on that bill; a reference is kept. */
+void stream_bill(struct stream *s, struct gvm_bill *bill);
 /* Becomes a TLS server/client. `ssl` is taken (also on failure). `head` = bytes already read from
  * the wire (the ClientHello that was peeked); it is copied. What was written before goes out in
  * plain text first; what is written before done() waits and is encrypted. done(arg, err) once; on

@@ -64,6 +64,7 @@ struct stream {
     const char *broken_what;
 
     struct gvm_buf pend, out, flying, rest;
+    struct gvm_bill *bill; /* that they are on */
     struct stream *next_dirty, **prev_dirty;
     struct defer kick; /* pump, fail or finish from the loop */
 

@@ -266,9 +266,9 @@ void stream_tls_kick(struct stream *s)
 {
     if (s->state != STREAM_OPEN)
         return;
-    size_t max = s->rest.max;
     struct gvm_buf was = s->rest;
-    gvm_buf_init(&s->rest, max);
+    gvm_buf_init(&s->rest, was.max);
+    gvm_buf_bill(&s->rest, was.bill);
     stream_tls_feed(s, gvm_buf_data(&was), was.len);
     gvm_buf_done(&was);
 }

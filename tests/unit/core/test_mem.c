@@ -40,6 +40,44 @@ static void buffer_keeps_its_maximum(void **state)
     gvm_buf_done(&b);
 }
 
+/* Many buffers keep one bound, and a bill is part of another. */
+static void buffers_share_a_bill(void **state)
+{
+    struct gvm_bill *all = gvm_bill_new(8192, NULL), *one = gvm_bill_new(4096, all),
+                    *two = gvm_bill_new(6000, all);
+    struct gvm_buf a, b, c;
+    gvm_buf_init(&a, 100000);
+    gvm_buf_init(&b, 100000);
+    gvm_buf_init(&c, 100000);
+    gvm_buf_bill(&a, one);
+    gvm_buf_bill(&b, one);
+    gvm_buf_bill(&c, two);
+    uint8_t some[3000] = {0};
+    assert_int_equal(gvm_buf_add(&a, some, 1500), 0);
+    assert_int_equal(gvm_bill_used(one), a.cap);
+    assert_false(gvm_bill_high(one));
+    assert_int_equal(gvm_buf_add(&b, some, 3000), -ENOBUFS);
+    assert_true(b.failed && !b.len && !b.cap);
+    assert_int_equal(gvm_buf_add(&b, some, 1500), 0);
+    assert_true(gvm_bill_high(one) && !gvm_bill_high(two));
+    assert_int_equal(gvm_buf_add(&c, some, 3000), 0);
+    assert_int_equal(gvm_bill_used(all), a.cap + b.cap + c.cap);
+    assert_true(gvm_bill_high(two)); /* by what it is part of */
+    assert_int_equal(gvm_buf_add(&c, some, 3000), -ENOBUFS);
+    gvm_buf_bill(&c, NULL);
+    assert_int_equal(gvm_bill_used(two), 0);
+    assert_int_equal(gvm_buf_add(&c, some, 3000), 0);
+    gvm_buf_bill(&c, two); /* what it has is taken as it is */
+    assert_true(gvm_bill_used(two) >= 6000);
+    gvm_buf_done(&a);
+    gvm_buf_wipe(&b);
+    gvm_buf_done(&c);
+    assert_int_equal(gvm_bill_used(all), 0);
+    gvm_bill_unref(all); /* lives on in the other two */
+    gvm_bill_unref(one);
+    gvm_bill_unref(two);
+}
+
 /* A stream of appends and takes must give back what went in, whatever the sizes. */
 static void buffer_is_a_queue(void **state)
 {
@@ -232,9 +270,13 @@ static void every_allocation_may_fail(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(buffer_keeps_its_maximum),  cmocka_unit_test(buffer_is_a_queue),
-        cmocka_unit_test(secret_buffer_grows),       cmocka_unit_test(arena_is_bounded_and_aligned),
-        cmocka_unit_test(map_holds_and_forgets),     cmocka_unit_test(map_keys_are_bytes),
+        cmocka_unit_test(buffer_keeps_its_maximum),
+        cmocka_unit_test(buffers_share_a_bill),
+        cmocka_unit_test(buffer_is_a_queue),
+        cmocka_unit_test(secret_buffer_grows),
+        cmocka_unit_test(arena_is_bounded_and_aligned),
+        cmocka_unit_test(map_holds_and_forgets),
+        cmocka_unit_test(map_keys_are_bytes),
         cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
