@@ -87,6 +87,7 @@ int cli_run(int argc, char **argv)
         gvm_sandbox_free(r->sandbox);
         gvm_sandbox_profile_free(r->profile);
         run_denied_close(r);
+        run_output_close(r);
         gvm_chan_free(r->chan);
         gvm_arena_free(r->arena);
     } else {

@@ -34,6 +34,7 @@ struct run_options {
 struct run_watch;
 struct run_publish;
 struct run_denied;
+struct run_output;
 struct run_detached { /* of the child of gvm run --detach; -1 otherwise */
     int ready;        /* pipe the run's id goes into once the agent runs */
     int stderr_fd;    /* the caller's, until then */
@@ -61,6 +62,7 @@ struct run {
     struct termios *termios; /* of the terminal as found; NULL without one */
     struct run_watch *watch;
     struct run_publish *publish;         /* NULL without */
+    struct run_output *output;           /* NULL when none of it goes to a file */
     struct run_denied *denied;           /* NULL as long as nothing was refused */
     bool denied_over;                    /* nothing more will be told */
     struct gvm_sandbox_profile *profile; /* --seccomp FILE; NULL without */
@@ -141,6 +143,14 @@ void run_denied_lost(struct run *r); /* the daemon went away */
 /* What was not written yet, before the run's end is. */
 void run_denied_end(struct run *r);
 void run_denied_close(struct run *r); /* says what could not be recorded */
+
+/* run_output.c: output that goes to files */
+/* Before the sandbox is made, whose processes get what stands on 1 and 2 then; ... */
+int run_output_open(struct run *r, struct gvm_err *err) GVM_MUST_CHECK;
+void run_output_back(struct run *r);           /* ... and after it was, for ourselves. */
+int run_output_fd(const struct run *r, int i); /* 0 and 1: to be polled; -1 = none */
+void run_output_tick(struct run *r);           /* one was readable */
+void run_output_close(struct run *r);          /* the rest, at the end */
 
 /* run_config.c */
 /* What the rule file says of the sandbox, where no option does. */

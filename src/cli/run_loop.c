@@ -10,15 +10,32 @@
 
 #define TICK_MS      100 /* while the daemon is away, or the record must be asked again */
 #define DISK_NS      INT64_C(1000000000)
+#define DISK_SLACK   (UINT64_C(16) << 20)
 #define DEFAULT_DISK (UINT64_C(2) << 30)
 
-enum { P_SANDBOX, P_SIGNAL, P_DAEMON, P_WATCH, P_PUBLISH, P_DENIED, P_MASTER, P_STDIN, P_COUNT };
+enum {
+    P_SANDBOX,
+    P_SIGNAL,
+    P_DAEMON,
+    P_WATCH,
+    P_PUBLISH,
+    P_DENIED,
+    P_OUT,
+    P_ERR,
+    P_MASTER,
+    P_STDIN,
+    P_COUNT
+};
 
 struct loop {
     struct run *r;
     struct run_tty *tty;
     int signal_fd;
     int64_t timeout_ns, kill_ns, disk_ns, memory_ns; /* moments; 0 = never */
+    int64_t disk_seen_ns;                            /* the last look ... */
+    uint64_t disk_sum;                               /* ... and what it found */
+    uint64_t held; /* bytes that were there when writing was stopped; 0 = it is not */
+    bool told_disk;
     bool synced;
 };
 
@@ -84,6 +101,47 @@ static void take_signals(struct loop *l)
 
 /* ---- limits ---- */
 
+/* When to look again: as the limit comes near, more often; but a long walk is taken less often. */
+static void plan_disk(struct loop *l, int64_t now, uint64_t sum, uint64_t max)
+{
+    int64_t cost = gvm_mono_ns() - now, next = DISK_NS;
+    uint64_t grew = sum > l->disk_sum ? sum - l->disk_sum : 0;
+    int64_t since = l->disk_seen_ns ? now - l->disk_seen_ns : DISK_NS;
+    if (sum > max || l->held)
+        next = DISK_NS / 4;
+    else if (grew) /* half of the time that is left at this pace */
+        next = (int64_t)((double)(max - sum) / (double)grew * (double)since / 2);
+    next = next < DISK_NS / 20 ? DISK_NS / 20 : next > DISK_NS ? DISK_NS : next;
+    l->disk_sum = sum;
+    l->disk_seen_ns = now;
+    l->disk_ns = gvm_mono_ns() + (cost * 20 > next ? cost * 20 : next);
+}
+
+/* Over the limit nothing can be written any more; what goes on growing all the same is ended. */
+static void hold_disk(struct loop *l, uint64_t sum, uint64_t max)
+{
+    struct run *r = l->r;
+    bool full = sum > max || (l->held && sum > max - max / 64);
+    if (full && !l->held) {
+        l->held = sum;
+        if (!l->told_disk)
+            cli_say("the agent has written %llu bytes (--disk): what would make a file grow fails "
+                    "now, until it deletes something",
+                    (unsigned long long)max);
+        l->told_disk = true;
+    }
+    if (full || l->held)
+        gvm_sandbox_hold_writes(r->sandbox, full);
+    if (!full)
+        l->held = 0;
+    if (full && sum > l->held && sum - l->held > max / 8 + DISK_SLACK) {
+        r->disk_full = true;
+        cli_say("the agent wrote more than %llu bytes and was ended (--disk)",
+                (unsigned long long)max);
+        gvm_sandbox_kill(r->sandbox);
+    }
+}
+
 static void check_disk(struct loop *l, int64_t now)
 {
     struct run *r = l->r;
@@ -92,15 +150,10 @@ static void check_disk(struct loop *l, int64_t now)
         cli_say("%s", err.text);
     l->synced = true; /* a run of less than a second is put on disk with its end */
     uint64_t max = r->opt.max_disk ? r->opt.max_disk : DEFAULT_DISK;
-    if (gvm_sandbox_disk(r->sandbox, max) > max && !r->disk_full) {
-        r->disk_full = true;
-        cli_say("the agent wrote more than %llu bytes and was ended (--disk)",
-                (unsigned long long)max);
-        gvm_sandbox_kill(r->sandbox);
-    }
-    /* A long walk is taken less often. */
-    int64_t cost = gvm_mono_ns() - now;
-    l->disk_ns = gvm_mono_ns() + (cost * 20 > DISK_NS ? cost * 20 : DISK_NS);
+    uint64_t sum = gvm_sandbox_disk(r->sandbox);
+    if (!r->disk_full)
+        hold_disk(l, sum, max);
+    plan_disk(l, now, sum, max);
 }
 
 static void check_memory(struct loop *l, int64_t now)
@@ -157,6 +210,8 @@ static void set_polls(const struct loop *l, struct pollfd p[P_COUNT])
                                   .events = (short)(POLLIN | flush)};
     p[P_WATCH] = (struct pollfd){.fd = run_watch_fd(r), .events = POLLIN};
     p[P_PUBLISH] = (struct pollfd){.fd = run_publish_fd(r), .events = POLLIN};
+    p[P_OUT] = (struct pollfd){.fd = run_output_fd(r, 0), .events = POLLIN};
+    p[P_ERR] = (struct pollfd){.fd = run_output_fd(r, 1), .events = POLLIN};
     p[P_DENIED] = (struct pollfd){.fd = run_denied_fd(r), .events = POLLIN};
     p[P_MASTER] = (struct pollfd){.fd = -1};
     p[P_STDIN] = (struct pollfd){.fd = -1};
@@ -180,6 +235,8 @@ static void serve(struct loop *l, const struct pollfd p[P_COUNT])
         run_tty_input(l->tty);
     if (l->tty && run_tty_wants_suspend(l->tty))
         suspend(l);
+    if (p[P_OUT].revents || p[P_ERR].revents)
+        run_output_tick(l->r);
     if (p[P_DENIED].revents)
         run_denied_tick(l->r);
     run_daemon_tick(l->r, p[P_DAEMON].revents != 0);
@@ -207,7 +264,7 @@ static int until_ended(struct loop *l, struct gvm_err *err)
 int run_loop(struct run *r, struct gvm_err *err)
 {
     int64_t now = gvm_mono_ns();
-    struct loop l = {.r = r, .signal_fd = -1, .disk_ns = now + DISK_NS};
+    struct loop l = {.r = r, .signal_fd = -1, .disk_ns = now + DISK_NS / 4};
     if (r->opt.timeout_ms)
         l.timeout_ns = now + (int64_t)r->opt.timeout_ms * 1000000;
     if (gvm_sandbox_watches_memory(r->sandbox))
@@ -218,6 +275,7 @@ int run_loop(struct run *r, struct gvm_err *err)
     if (x == 0)
         x = until_ended(&l, err);
     run_tty_close(l.tty);
+    run_output_close(r);
     take_signals(&l); /* a late one was for the agent, which is gone */
     sigprocmask(SIG_SETMASK, &r->old_mask, NULL);
     gvm_close(&l.signal_fd);

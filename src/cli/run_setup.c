@@ -242,7 +242,12 @@ static int create(struct run *r, struct gvm_err *err)
     x = choose_stdin(&plan, err);
     if (x == 0)
         x = gvm_sandbox_env(r->arena, &plan, &plan.env, err);
-    return x < 0 ? x : gvm_sandbox_create(&plan, &r->sandbox, err);
+    if (x == 0)
+        x = run_output_open(r, err);
+    if (x == 0)
+        x = gvm_sandbox_create(&plan, &r->sandbox, err);
+    run_output_back(r);
+    return x;
 }
 
 static void tell_notes(const struct run *r)

@@ -67,6 +67,7 @@ static void reset_signals(void)
     struct sigaction dfl = {.sa_handler = SIG_DFL};
     for (int s = 1; s < NSIG; s++)
         sigaction(s, &dfl, NULL);
+    signal(SIGXFSZ, SIG_IGN); /* too much written is an error to the program (disk.c) */
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
 }

@@ -1,6 +1,6 @@
 /* How much memory a sandbox holds, counted from outside where no control group can do it.
  *
- * The init's descendants are followed through /proc/PID/task/TID/children. What each holds for
+ * What each of the init's descendants holds for
  * itself is in its status file; pages that processes share after a fork would count for each of
  * them, so when that sum is over the limit the exact shares (smaps_rollup) decide, where they may
  * be read. Between two looks an agent can take more; RLIMIT_DATA bounds what one process can take
@@ -8,17 +8,9 @@
  */
 #include "sandbox/sandbox_int.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-#define MAX_PROCESSES 4096
-
-struct family {
-    uint32_t pid[MAX_PROCESSES];
-    unsigned n;
-};
 
 /* Sum of the values (kB) of the lines whose names are given, in bytes. */
 static uint64_t sum_lines(struct gvm_str text, const char *const *names)
@@ -55,30 +47,7 @@ static uint64_t held_by(uint32_t pid, bool exact, struct gvm_buf *mem)
     return gvm_read_file(path, mem, NULL) == 0 ? sum_lines(gvm_buf_str(mem), whole) : 0;
 }
 
-static void add_children(struct family *f, uint32_t pid, struct gvm_buf *mem)
-{
-    char path[96];
-    snprintf(path, sizeof(path), "/proc/%u/task", pid);
-    DIR *d = opendir(path);
-    for (const struct dirent *e; d && (e = readdir(d));) {
-        uint64_t tid, child;
-        if (gvm_parse_u64(gvm_str(e->d_name), UINT32_MAX, &tid) < 0)
-            continue;
-        gvm_buf_reset(mem);
-        snprintf(path, sizeof(path), "/proc/%u/task/%u/children", pid, (uint32_t)tid);
-        struct gvm_str word,
-            text = gvm_read_file(path, mem, NULL) == 0 ? gvm_buf_str(mem) : (struct gvm_str){"", 0};
-        while (text.n && f->n < MAX_PROCESSES) {
-            gvm_str_cut(&text, ' ', &word);
-            if (gvm_parse_u64(word, UINT32_MAX, &child) == 0)
-                f->pid[f->n++] = (uint32_t)child;
-        }
-    }
-    if (d)
-        closedir(d);
-}
-
-static uint64_t count(const struct family *f, bool exact, struct gvm_buf *mem)
+static uint64_t count(const struct sandbox_family *f, bool exact, struct gvm_buf *mem)
 {
     uint64_t sum = 0;
     for (unsigned i = 1; i < f->n; i++) /* the init is ours */
@@ -89,13 +58,11 @@ static uint64_t count(const struct family *f, bool exact, struct gvm_buf *mem)
 uint64_t sandbox_memory(pid_t init, uint64_t limit)
 {
     GVM_CLEANUP(gvm_buf_done) struct gvm_buf mem;
-    GVM_AUTOFREE struct family *f = gvm_calloc(1, sizeof(*f));
+    GVM_AUTOFREE struct sandbox_family *f = gvm_calloc(1, sizeof(*f));
     gvm_buf_init(&mem, 1u << 20);
     if (!f)
         return 0;
-    f->pid[f->n++] = (uint32_t)init;
-    for (unsigned i = 0; i < f->n; i++)
-        add_children(f, f->pid[i], &mem);
+    sandbox_find_family(init, f);
     uint64_t sum = count(f, false, &mem);
     return sum > limit ? count(f, true, &mem) : sum;
 }

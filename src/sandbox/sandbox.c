@@ -426,9 +426,15 @@ int gvm_sandbox_wait(struct gvm_sandbox *s, int *ret_code, struct gvm_err *err)
     return 0;
 }
 
-uint64_t gvm_sandbox_disk(const struct gvm_sandbox *s, uint64_t limit)
+void gvm_sandbox_hold_writes(struct gvm_sandbox *s, bool hold)
 {
-    return sandbox_written(&s->plan, limit);
+    if (!s->reaped && !s->told)
+        sandbox_hold_writes(s->pid, hold, s->plan.max_disk);
+}
+
+uint64_t gvm_sandbox_disk(const struct gvm_sandbox *s)
+{
+    return sandbox_written(&s->plan);
 }
 
 void gvm_sandbox_tidy(struct gvm_sandbox *s)

@@ -148,9 +148,12 @@ void gvm_sandbox_free(struct gvm_sandbox *s);
  * HOME, PATH, TMPDIR and the CA variables of every common stack. NULL-ended, from `a`. */
 int gvm_sandbox_env(struct gvm_arena *a, const struct gvm_sandbox_plan *plan,
                     const char *const *ret_env[], struct gvm_err *err) GVM_MUST_CHECK;
-/* Bytes of files the run has written so far (upper layers, and all that is in `kept`), counting at
- * most until `limit` is passed. */
-uint64_t gvm_sandbox_disk(const struct gvm_sandbox *s, uint64_t limit);
+/* Bytes of files the run has written so far: upper layers, and all that is in `kept`. UINT64_MAX
+ * when they cannot be counted. */
+uint64_t gvm_sandbox_disk(const struct gvm_sandbox *s);
+/* Makes every write fail that would make a file grow (EFBIG), or lets go again; to be called again
+ * while it is to hold, for processes that came since. */
+void gvm_sandbox_hold_writes(struct gvm_sandbox *s, bool hold);
 /* Memory. False with a control group: the kernel sees to it. True: the launcher is to call
  * gvm_sandbox_over_memory() every GVM_SANDBOX_MEMORY_MS and to kill the sandbox when it is. */
 #define GVM_SANDBOX_MEMORY_MS 100

@@ -263,8 +263,18 @@ int sandbox_cgroup_new(const struct gvm_sandbox_plan *plan,
 int sandbox_cgroup_enter(const struct sandbox_cgroup *g, pid_t pid) GVM_MUST_CHECK;
 bool sandbox_cgroup_starved(const struct sandbox_cgroup *g); /* something was killed for memory */
 void sandbox_cgroup_free(struct sandbox_cgroup *g);          /* after its processes; NULL is fine */
-/* disk.c: bytes in the upper layers and in what is kept, counting until `limit` is passed. */
-uint64_t sandbox_written(const struct gvm_sandbox_plan *plan, uint64_t limit);
+/* disk.c: bytes in the upper layers and in what is kept; see gvm_sandbox_disk(). */
+uint64_t sandbox_written(const struct gvm_sandbox_plan *plan);
+/* family.c: the init and its descendants, as many as fit. */
+#define SANDBOX_MAX_FAMILY 4096
+struct sandbox_family {
+    uint32_t pid[SANDBOX_MAX_FAMILY];
+    unsigned n;
+};
+void sandbox_find_family(pid_t init, struct sandbox_family *ret);
+/* disk.c: from now on no process of the sandbox can make a file grow (EFBIG), or all can again, up
+ * to `max` bytes each. */
+void sandbox_hold_writes(pid_t init, bool hold, uint64_t max);
 /* memory.c: bytes the init's descendants hold; exact only when more than `limit`. */
 uint64_t sandbox_memory(pid_t init, uint64_t limit);
 

@@ -610,11 +610,52 @@ except OSError as e:
 print(json.dumps(out))""", flags=("--pids", "310"))
     tap.ok(got.get("core") == 0 and got.get("files", 9e9) <= 4096, "T-N08 no core files, bounded descriptors", got)
     tap.eq(got.get("forks"), 11, "T-N08 a fork bomb is bounded")
-    done = sh("for i in 1 2 3 4 5 6; do head -c 8000000 /dev/urandom > big$i; done; sleep 8; echo still",
-              flags=("--disk", "20M"))
-    tap.ok("still" not in done.stdout, "T-N08 the upper layer is bounded", done.stdout + done.stderr)
+    # Writes until a write fails, deletes half, writes again.
+    done = home.python("""
+import os, time
+n, code = 0, 0
+while n < 200 and not code:
+    try:
+        with open("big%d" % n, "wb") as f: f.write(b"x" * 1000000)
+        n += 1
+        time.sleep(0.05)
+    except OSError as e: code = e.errno
+for i in range(n // 2): os.unlink("big%d" % i)
+again = False
+for _ in range(100):
+    try:
+        with open("again", "wb") as f: f.write(b"x" * 1000)
+        again = True
+        break
+    except OSError: time.sleep(0.1)
+print(n, code, again)
+""", flags=("--disk", "20M"))
+    got = done.stdout.split()
+    tap.ok(len(got) == 3 and int(got[0]) < 60 and got[1:] == ["27", "True"] and done.returncode == 0,
+           "T-L55 T-N08 past --disk writes fail, the agent lives, and can go on when it has deleted something", done.stdout + done.stderr)
+    done = home.python("""
+import resource, time
+for i in range(300):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.getrlimit(resource.RLIMIT_FSIZE)[1],) * 2)
+    try:
+        with open("more%d" % i, "wb") as f: f.write(b"x" * 1000000)
+    except OSError: pass
+    time.sleep(0.03)
+print("still")
+""", flags=("--disk", "10M"))
+    tap.ok("still" not in done.stdout and done.returncode == 137 and "was ended" in done.stderr,
+           "T-N08 who raises its own limit again and goes on is ended", done.stdout + done.stderr)
     done = sh("head -c 40000000 /dev/zero > huge; ls -s --block-size=1 huge; rm huge", flags=("--disk", "20M"))
     tap.ok(int((done.stdout.split() or ["99999999"])[0]) <= 21000000, "and so is a single file", done.stdout + done.stderr)
+    log = os.path.join(home.top, "owners.log")
+    with open(log, "w") as f:
+        f.write("what stood there\n")
+    with open(log, "a") as f:
+        code = "import os; print(os.path.exists('/proc/self/fd/1'), flush=True)\ntry: os.ftruncate(1, 0)\nexcept OSError: print('no')"
+        gvm = home.start("run", "--", "python3", "-c", code, stdout=f, stderr=f)
+        gvm.wait(60)
+    with open(log) as f:
+        tap.eq(f.read(), "what stood there\nTrue\nno\n", "a file the output goes to is added to, and never cut")
     with open("/proc/sys/kernel/pid_max") as f:
         tap.ok(int(f.read()) > 4096, "the host's own limit is as it was")
     hog = """
