@@ -25,7 +25,7 @@ _gvm_options() {
     logs) echo "--dir --follow --help --json" ;;
     events) echo "--agent --decision --dir --follow --help --host --json --kind --last --run --since --until" ;;
     stats) echo "--agent --decision --dir --help --host --json --run --since --until" ;;
-    audit) echo "--bundle --ca --chain --dir --entry --format --help --json --key --origin --out --redact --resume --run --since --tiles --timestamp --url --where --witness" ;;
+    audit) echo "--bundle --ca --chain --dir --entry --format --help --json --key --listen --origin --out --redact --resume --run --since --tiles --timestamp --url --where --witness" ;;
     status) echo "--help --json" ;;
     stop) echo "--force --help" ;;
     preflight) echo "--help" ;;
@@ -89,7 +89,7 @@ _gvm() {
     case $verb in
     help) _gvm_words "$_gvm_verbs" "$word" ;;
     audit)
-        [ "$COMP_CWORD" -eq 2 ] && _gvm_words "verify prove extends verify-proof checkpoint head timestamp publish export key keygen rotate-key protect-key unprotect-key" "$word"
+        [ "$COMP_CWORD" -eq 2 ] && _gvm_words "verify prove extends verify-proof checkpoint head timestamp publish export serve key keygen rotate-key protect-key unprotect-key" "$word"
         ;;
     events)
         [ "$COMP_CWORD" -eq 2 ] && _gvm_words "trace" "$word"

@@ -25,6 +25,7 @@ const char cli_audit_usage[] =
     "       gvm audit publish [--dir DIR]\n"
     "       gvm audit export --format jsonl|tlog-tiles [--out PATH] [--redact all]\n"
     "                       [--dir DIR]\n"
+    "       gvm audit serve [--listen ADDRESS:PORT] [--dir DIR]\n"
     "       gvm audit key [--chain] [--dir DIR]\n"
     "       gvm audit keygen --out FILE [--origin NAME]\n"
     "       gvm audit rotate-key|protect-key|unprotect-key\n"
@@ -49,6 +50,8 @@ const char cli_audit_usage[] =
     "              authority of [audit.timestamp] when that is due; gvmd runs it\n"
     "export        writes what was signed: the lines, or a static directory of\n"
     "              tlog-tiles without private members, for strangers to verify\n"
+    "serve         gives the same directory out over HTTP, read only, as the record\n"
+    "              grows; says where, and goes on until it is stopped\n"
     "key           prints the verifier key\n"
     "keygen        makes a new signing seed and prints its verifier key\n"
     "rotate-key    makes a new signing seed for the record and has the old key vouch\n"
@@ -76,6 +79,7 @@ const char cli_audit_usage[] =
     "      --timestamp F  an authority's answer for this head\n"
     "      --ca FILE      certificates of authorities that are trusted (PEM)\n"
     "      --format F     what export writes\n"
+    "      --listen A:P   where serve listens (127.0.0.1 and any free port)\n"
     "      --out FILE     where to write\n"
     "      --origin NAME  the name of the log the key is for\n"
     "      --json         as one JSON object\n"
@@ -181,6 +185,7 @@ enum {
     TIMESTAMP = 1 << 16,
     CHAIN = 1 << 17,
     RESUME = 1 << 18,
+    LISTEN = 1 << 19,
     ARG = 1 << 30,
 };
 
@@ -198,6 +203,7 @@ static const struct audit_verb {
     {"timestamp", audit_timestamp, DIR | URL | CA},
     {"publish", audit_publish, DIR},
     {"export", audit_export, DIR | OUT | FORMAT | REDACT},
+    {"serve", audit_serve, DIR | LISTEN},
     {"key", audit_key, DIR | CHAIN},
     {"keygen", audit_keygen, OUT | ORIGIN},
     {"rotate-key", audit_rotate_key, 0},
@@ -215,6 +221,7 @@ static const struct option options[] = {
     {"help", no_argument, NULL, 'h'},
     {"json", no_argument, NULL, JSON},
     {"key", required_argument, NULL, KEY},
+    {"listen", required_argument, NULL, LISTEN},
     {"origin", required_argument, NULL, ORIGIN},
     {"out", required_argument, NULL, OUT},
     {"redact", required_argument, NULL, REDACT},
@@ -254,7 +261,8 @@ static bool set_option(struct audit_opts *o, int c, const char *arg)
     } texts[] = {{KEY, &o->key},       {SINCE, &o->since},   {RESUME, &o->resume},
                  {OUT, &o->out},       {ENTRY, &o->entry},   {RUN, &o->run},
                  {ORIGIN, &o->origin}, {REDACT, &o->redact}, {FORMAT, &o->format},
-                 {URL, &o->url},       {CA, &o->ca},         {TIMESTAMP, &o->timestamp}};
+                 {URL, &o->url},       {CA, &o->ca},         {TIMESTAMP, &o->timestamp},
+                 {LISTEN, &o->listen}};
     if (c == WHERE)
         return add(o->where, &o->nwhere, AUDIT_WHERE, arg);
     if (c == WITNESS)

@@ -10,7 +10,7 @@
 #define AUDIT_WITNESSES 16u
 struct audit_opts {
     const char *key, *since, *resume, *out, *entry, *origin, *run, *redact, *format;
-    const char *url, *ca, *timestamp;
+    const char *url, *ca, *timestamp, *listen;
     const char *where[AUDIT_WHERE];
     unsigned nwhere;
     const char *witness[AUDIT_WITNESSES];
@@ -28,6 +28,7 @@ int audit_checkpoint(const struct audit_opts *o);
 int audit_export(const struct audit_opts *o);
 int audit_timestamp(const struct audit_opts *o);
 int audit_publish(const struct audit_opts *o);
+int audit_serve(const struct audit_opts *o);
 int audit_key(const struct audit_opts *o);
 int audit_keygen(const struct audit_opts *o);
 int audit_rotate_key(const struct audit_opts *o);

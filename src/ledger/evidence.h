@@ -133,6 +133,17 @@ int gvm_export_tiles(const char *dir, const char *out, struct gvm_export_report 
 int gvm_tiles_verify(const char *dir, const struct gvm_verify_opts *opts,
                      struct gvm_verify_report *ret, struct gvm_err *err) GVM_MUST_CHECK;
 
+/* The same files one at a time, out of the ledger itself, as of its newest head. */
+struct gvm_tiles;
+/* `dir` is opened at each need, and need not hold a log yet. NULL: out of memory. */
+struct gvm_tiles *gvm_tiles_new(const char *dir) GVM_MUST_CHECK;
+void gvm_tiles_free(struct gvm_tiles *t);
+/* `path`: "checkpoint", "tile/<L>/<N>[.p/<W>]" or "tile/entries/<N>[.p/<W>]", from anywhere. Sets
+ * up *out, to be freed by the caller whatever the result. -ENOENT: there is no such file, or not
+ * yet; -ENODATA: the entries were pruned; any other error is ours. */
+int gvm_tiles_get(struct gvm_tiles *t, struct gvm_str path, struct gvm_buf *out,
+                  struct gvm_err *err) GVM_MUST_CHECK;
+
 /* ---- timestamps (RFC 3161) ---- */
 
 #define GVM_MAX_TIMESTAMP (1u << 20) /* request or response, bytes */

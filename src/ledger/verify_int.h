@@ -58,6 +58,15 @@ int vfiles_segments(int dirfd, uint64_t **ret, size_t *ret_n, struct gvm_err *er
 /* "events/<first>.jsonl", with ".zst" when packed. */
 void vfiles_segment_path(char dst[VPATH], uint64_t first, bool packed);
 void vfiles_tile_path(char dst[VPATH], unsigned level, uint64_t index);
+/* A tile by the name that clients of a tlog-tiles log ask for (serve.c). */
+struct vtile_name {
+    bool entries;   /* a bundle of entries; else hashes */
+    unsigned level; /* 0 for entries */
+    uint64_t index;
+    unsigned width; /* VTILE, or fewer: a partial tile */
+};
+/* False for any name but the one form of C2SP tlog-tiles: from anywhere. */
+bool vtile_name_parse(struct gvm_str path, struct vtile_name *ret);
 /* Opens a regular file below dirfd for reading, no links: descriptor or negative errno. */
 int vfiles_open(int dirfd, const char *path);
 /* Reads a whole small file: 0, -ENOENT, -EFBIG ... */

@@ -1,9 +1,11 @@
 #!/usr/bin/python3
 """Static tlog-tiles directories and witnesses, both ways, with filippo.io/torchwood (Go): it reads what GVM exports
 and checks GVM's proofs; GVM verifies a log, proofs and cosignatures that it made."""
+import http.client
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -171,6 +173,95 @@ def theirs(tap, home, torchwood):
     tap.ok(code == 3 and "wrong" in text, "a cosignature that was changed is refused", text)
 
 
+class Served:
+    """gvm audit serve, on whatever port it found."""
+
+    def __init__(self, home):
+        env = dict(os.environ, GVM_STATE_DIR=home)
+        self.process = subprocess.Popen([os.path.join(ours.BIN, "gvm"), "audit", "serve"], env=env,
+                                        stderr=subprocess.PIPE, text=True)
+        said = self.process.stderr.readline()
+        self.port = int(re.search(r"127\.0\.0\.1:(\d+)/", said).group(1))
+        self.url = "http://127.0.0.1:%d" % self.port
+
+    def get(self, path, method="GET", **headers):
+        conn = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        conn.request(method, path, headers=headers)
+        got = conn.getresponse()
+        body = got.read()
+        conn.close()
+        return got.status, body
+
+    def raw(self, data):
+        """What comes back for these bytes, until the end."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as s:
+            s.sendall(data)
+            got = b""
+            try:
+                while more := s.recv(65536):
+                    got += more
+            except ConnectionResetError:
+                pass  # it did not read everything that was sent
+            return got
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+        self.process.stderr.close()
+
+
+def served(tap, home, folder, key, torchwood):
+    """The export of the same log, file by file, over HTTP."""
+    out = os.path.join(home, "export")
+    s = Served(home)
+    try:
+        names = [os.path.relpath(os.path.join(at, n), out) for at, _, files in os.walk(out) for n in files]
+        tiles = sorted(n for n in names if n.startswith("tile/") and not re.search(r"\.p/(184|11)$", n))
+        wrong = [n for n in ["checkpoint", *tiles]
+                 if s.get("/" + n) != (200, open(os.path.join(out, n), "rb").read())]
+        tap.ok(len(tiles) > 25 and not wrong, "audit serve gives every file of the export, byte for byte", wrong)
+        hostile(tap, s)
+        if torchwood:
+            code, text = torchwood("fetch", key, s.url)
+            tap.ok(code == 0 and f"ok {MORE} entries" in text, "torchwood reads it over HTTP", text)
+        fill(home, folder, MORE, MORE + 700)
+        if torchwood:
+            code, text = torchwood("fetch", key, s.url)
+            tap.ok(code == 0 and f"ok {MORE + 700} entries" in text, "and what came since", text)
+        with open("/proc/%d/status" % s.process.pid, encoding="ascii") as f:
+            status = f.read()
+        tap.ok("Seccomp:\t2" in status and "CapEff:\t0000000000000000" in status and "NoNewPrivs:\t1" in status,
+               "the server is confined", status)
+        tap.eq(s.process.poll(), None, "and still there")
+    finally:
+        s.stop()
+
+
+def hostile(tap, s):
+    """Requests for what is not to be had, and things that are no requests."""
+    for what, path in (("a segment", "/events/00000000000000000000.jsonl"), ("the lock", "/lock"),
+                       ("a name with dots", "/tile/../checkpoint"), ("a long form", "/tile/0/x000/000"),
+                       ("a level with a zero", "/tile/00/000"), ("a width of 0", "/tile/0/000.p/0"),
+                       ("a width of 256", "/tile/0/000.p/256"), ("more than there is", "/tile/0/013.p/255"),
+                       ("an index past counting", "/tile/0/" + "x999/" * 8 + "999"), ("a query", "/checkpoint?x"),
+                       ("nothing", "/")):
+        code, body = s.get(path)
+        tap.ok(code == 404 and len(body) < 200, "404 for " + what, (code, body[:100]))
+    tap.eq(s.get("/checkpoint", Host="rebound.test:%d" % s.port)[0], 403, "a Host that is a name is refused")
+    tap.eq(s.get("/checkpoint", Host="localhost:%d" % s.port)[0], 200, "localhost is not")
+    tap.eq(s.get("/checkpoint", "POST")[0], 405, "POST is refused")
+    code, body = s.get("/tile/0/000", "HEAD")
+    tap.eq((code, body), (200, b""), "HEAD has no body")
+    for what, data in (("no HTTP", b"\x16\x03\x01\r\n\r\n"), ("a head without end", b"GET / HTTP/1.1\r\nA: " + b"a" * 9000),
+                       ("two lengths", b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n")):
+        got = s.raw(data)
+        tap.ok(got == b"" or got.startswith(b"HTTP/1.1 400 "), "refused: " + what, got[:100])
+    idle = [socket.create_connection(("127.0.0.1", s.port)) for _ in range(15)]
+    tap.eq(s.get("/checkpoint")[0], 200, "connections that say nothing are in nobody's way")
+    for one in idle:
+        one.close()
+
+
 def main():
     tap = Tap()
     home = tempfile.mkdtemp(prefix="gvm-tiles-")
@@ -180,6 +271,7 @@ def main():
         fill(home, folder, 0, TOTAL)
         torchwood = build(tap, home)
         exported(tap, home, folder, key, torchwood)
+        served(tap, home, folder, key, torchwood)
         if torchwood:
             theirs(tap, home, torchwood)
     finally:

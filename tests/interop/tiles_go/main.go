@@ -3,6 +3,7 @@
 //	tiles_go read KEY DIR PROOF...    opens a directory that GVM exported, reads every entry through the
 //	                                  library's client (which authenticates each against the head), and checks
 //	                                  each PROOF with PROOF.entry beside it
+//	tiles_go fetch KEY URL            the same out of what GVM serves over HTTP
 //	tiles_go make DIR SIZE OLD        makes a log of its own for GVM to verify: DIR/log (checkpoint, tiles, entry
 //	                                  bundles), DIR/old (an older head), DIR/extends, DIR/proof-N and .entry; the
 //	                                  heads are cosigned. Prints the keys: log, witness, another witness.
@@ -14,6 +15,8 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -49,6 +52,39 @@ func read(key, dir string, proofs []string) {
 	must(err)
 	files, err := torchwood.NewTileFS(os.DirFS(dir))
 	must(err)
+	readAll(files, head)
+	for _, path := range proofs {
+		proof, err := os.ReadFile(path)
+		must(err)
+		entry, err := os.ReadFile(path + ".entry")
+		must(err)
+		must(torchwood.VerifyProof(policy, tlog.RecordHash(entry), proof))
+		if torchwood.VerifyProof(policy, tlog.RecordHash([]byte("{}")), proof) == nil {
+			must(fmt.Errorf("%s holds for another entry", path))
+		}
+		fmt.Println("ok proof")
+	}
+}
+
+func fetch(key, url string) {
+	verifier, err := note.NewVerifier(key)
+	must(err)
+	policy := torchwood.ThresholdPolicy(2, torchwood.OriginPolicy(verifier.Name()),
+		torchwood.SingleVerifierPolicy(verifier))
+	answer, err := http.Get(url + "/checkpoint")
+	must(err)
+	signed, err := io.ReadAll(answer.Body)
+	must(err)
+	must(answer.Body.Close())
+	head, _, err := torchwood.VerifyCheckpoint(signed, policy)
+	must(err)
+	files, err := torchwood.NewTileFetcher(url)
+	must(err)
+	readAll(files, head)
+}
+
+// Every entry, each authenticated against the head by the library's client.
+func readAll(files torchwood.TileReader, head torchwood.Checkpoint) {
 	client, err := torchwood.NewClient(files)
 	must(err)
 	var count, size int
@@ -64,17 +100,6 @@ func read(key, dir string, proofs []string) {
 		must(fmt.Errorf("%d entries, head of %d", count, head.N))
 	}
 	fmt.Printf("ok %d entries, %d bytes, signed by %s\n", count, size, head.Origin)
-	for _, path := range proofs {
-		proof, err := os.ReadFile(path)
-		must(err)
-		entry, err := os.ReadFile(path + ".entry")
-		must(err)
-		must(torchwood.VerifyProof(policy, tlog.RecordHash(entry), proof))
-		if torchwood.VerifyProof(policy, tlog.RecordHash([]byte("{}")), proof) == nil {
-			must(fmt.Errorf("%s holds for another entry", path))
-		}
-		fmt.Println("ok proof")
-	}
 }
 
 // ---- make ----
@@ -186,6 +211,10 @@ func makeLog(dir string, size, old int64) {
 }
 
 func main() {
+	if os.Args[1] == "fetch" {
+		fetch(os.Args[2], os.Args[3])
+		return
+	}
 	if os.Args[1] == "read" {
 		read(os.Args[2], os.Args[3], os.Args[4:])
 		return
