@@ -13,31 +13,76 @@ struct answer {
     bool close;
 };
 
+static void write_object(const struct px_request *rq, const struct answer *a, struct gvm_jw *w)
+{
+    gvm_jw_object(w);
+    gvm_jw_kstrz(w, "error", a->error);
+    if (a->decision)
+        gvm_jw_kstrz(w, "decision", a->decision);
+    if (a->why)
+        gvm_jw_kstrz(w, "why", a->why);
+    if (a->rule.n)
+        gvm_jw_kstr(w, "rule", a->rule);
+    gvm_jw_kstr(w, "reason", a->reason);
+    if (a->unseen)
+        gvm_jw_kstrz(w, "unverifiable", a->unseen);
+    if (rq->host[0])
+        gvm_jw_kstrz(w, "host", rq->host);
+    if (rq->method[0]) {
+        gvm_jw_kstrz(w, "method", rq->method);
+        gvm_jw_kstr(w, "path", gvm_buf_str(&rq->path));
+    }
+    if (rq->id[0])
+        gvm_jw_kstrz(w, "request_id", rq->id);
+    gvm_jw_kstrz(w, "next", a->next);
+    gvm_jw_object_end(w);
+}
+
+/* A message of MCP's streamable HTTP says that it takes both kinds of answers; nothing else does.
+ */
+static bool is_mcp(const struct px_request *rq)
+{
+    struct gvm_str fields = px_fields(rq);
+    struct gvm_header h;
+    bool json = false, events = false;
+    while (strcmp(rq->method, "POST") == 0 && gvm_fields_next(&fields, &h)) {
+        if (!gvm_str_ieqz(h.name, "accept"))
+            continue;
+        json = json || memmem(h.value.p, h.value.n, "application/json", 16);
+        events = events || memmem(h.value.p, h.value.n, "text/event-stream", 17);
+    }
+    return json && events;
+}
+
+/* Clients of MCP show a model the message of a JSON-RPC error, and of anything else only that it
+ * failed. The message may have been a batch, or nobody read it: the id is null. */
+static void write_rpc(const struct px_request *rq, const struct answer *a, struct gvm_jw *w)
+{
+    struct gvm_buf text GVM_CLEANUP(gvm_buf_done);
+    gvm_buf_init(&text, 1024);
+    gvm_buf_addf(&text, "%s: %.*s", a->error, GVM_STR_ARG(a->reason));
+    gvm_jw_object(w);
+    gvm_jw_kstrz(w, "jsonrpc", "2.0");
+    gvm_jw_key(w, "id");
+    gvm_jw_null(w);
+    gvm_jw_key(w, "error");
+    gvm_jw_object(w);
+    gvm_jw_kint(w, "code", -32000);
+    gvm_jw_kstr(w, "message", gvm_buf_str(&text));
+    gvm_jw_key(w, "data");
+    write_object(rq, a, w);
+    gvm_jw_object_end(w);
+    gvm_jw_object_end(w);
+}
+
 static void write_json(const struct px_request *rq, const struct answer *a, struct gvm_buf *out)
 {
     struct gvm_jw w;
     gvm_jw_init(&w, out);
-    gvm_jw_object(&w);
-    gvm_jw_kstrz(&w, "error", a->error);
-    if (a->decision)
-        gvm_jw_kstrz(&w, "decision", a->decision);
-    if (a->why)
-        gvm_jw_kstrz(&w, "why", a->why);
-    if (a->rule.n)
-        gvm_jw_kstr(&w, "rule", a->rule);
-    gvm_jw_kstr(&w, "reason", a->reason);
-    if (a->unseen)
-        gvm_jw_kstrz(&w, "unverifiable", a->unseen);
-    if (rq->host[0])
-        gvm_jw_kstrz(&w, "host", rq->host);
-    if (rq->method[0]) {
-        gvm_jw_kstrz(&w, "method", rq->method);
-        gvm_jw_kstr(&w, "path", gvm_buf_str(&rq->path));
-    }
-    if (rq->id[0])
-        gvm_jw_kstrz(&w, "request_id", rq->id);
-    gvm_jw_kstrz(&w, "next", a->next);
-    gvm_jw_object_end(&w);
+    if (is_mcp(rq))
+        write_rpc(rq, a, &w);
+    else
+        write_object(rq, a, &w);
 }
 
 static void answer(struct px_request *rq, const struct answer *a)
