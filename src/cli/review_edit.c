@@ -2,17 +2,54 @@
  *
  * The file lies in a folder of its own in the runtime directory, under a name made by us, and the
  * editor is started in the root directory: nothing of the workspace is in its path, and no name of
- * the agent reaches a shell.
+ * the agent reaches a shell. What the text itself would tell the editor to do (Vim's modelines,
+ * Emacs' local variables) is switched off, whatever the person's own settings say.
  */
 #include "cli/review.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define MAX_TEXT (4u << 20)
+
+/* The program behind the editor's first word, links followed: "vi" is Vim on most machines. */
+static bool find_program(const char *editor, char dst[PATH_MAX])
+{
+    struct gvm_str rest = gvm_str(editor), word, dir, path = gvm_str(getenv("PATH"));
+    char file[GVM_PATH_MAX];
+    while (rest.n && rest.p[0] == ' ')
+        rest = (struct gvm_str){rest.p + 1, rest.n - 1};
+    gvm_str_cut(&rest, ' ', &word);
+    if (gvm_str_find(word, '/') >= 0)
+        return gvm_str_copy(file, sizeof(file), word) == 0 && realpath(file, dst);
+    while (path.n) {
+        gvm_str_cut(&path, ':', &dir);
+        if (snprintf(file, sizeof(file), "%.*s/%.*s", GVM_STR_ARG(dir), GVM_STR_ARG(word)) <
+                (int)sizeof(file) &&
+            access(file, X_OK) == 0)
+            return realpath(file, dst) != NULL;
+    }
+    return false;
+}
+
+/* Behind the person's settings and before the text is read. */
+static const char *options_for(const char *editor)
+{
+    char file[PATH_MAX];
+    if (!find_program(editor, file))
+        return "";
+    const char *name = strrchr(file, '/') + 1;
+    if (strstr(name, "vim"))
+        return " --cmd 'autocmd BufReadPre * set nomodeline'";
+    if (strncmp(name, "emacs", 5) == 0 && strncmp(name, "emacsclient", 11) != 0)
+        return " --eval '(setq enable-local-variables nil enable-local-eval nil)'";
+    return "";
+}
 
 static int run_editor(const char *path, struct gvm_err *err)
 {
@@ -27,8 +64,10 @@ static int run_editor(const char *path, struct gvm_err *err)
     if (child == 0) {
         if (chdir("/") == 0) {
             setenv("GVM_EDITOR", editor, 1);
+            setenv("GVM_EDITOR_QUIET", options_for(editor), 1);
             /* As git does it: the variable may hold options. */
-            execl("/bin/sh", "sh", "-c", "eval \"$GVM_EDITOR\" '\"$1\"'", "sh", path, (char *)NULL);
+            execl("/bin/sh", "sh", "-c", "eval \"$GVM_EDITOR$GVM_EDITOR_QUIET\" '\"$1\"'", "sh",
+                  path, (char *)NULL);
         }
         _exit(127);
     }

@@ -75,6 +75,11 @@ struct run {
     bool timed_out, disk_full, memory_full, changed;
 };
 
+/* What comes with a SIGTERM from gvm stop (sigqueue): it is to end, or to end now. */
+enum { RUN_STOP_ASK = 0x67766d01, RUN_STOP_NOW };
+/* Who ended the run, for the record; the first counts. */
+void run_ended_by(struct run *r, const char *why);
+
 /* run_options.c */
 int run_parse(int argc, char **argv, struct run_options *ret); /* -1 = go on, else an exit code */
 /* Words of a script become its interpreter's command line; fills r->argv and r->agent. */

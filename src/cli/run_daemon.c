@@ -265,6 +265,8 @@ int run_finish(struct run *r, const char *changes, void (*meanwhile)(struct run 
     gvm_jw_object(&w);
     gvm_jw_kint(&w, "exit", r->exit_code);
     gvm_jw_kint(&w, "signal", r->exit_code > 128 ? r->exit_code - 128 : 0);
+    if (r->record.why[0])
+        gvm_jw_kstrz(&w, "why", r->record.why);
     gvm_jw_key(&w, "changes");
     gvm_jw_raw(&w, gvm_str(changes));
     put_kernel(r, &w);

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -55,6 +56,12 @@ int run_block_signals(struct run *r, struct gvm_err *err)
     return 0;
 }
 
+void run_ended_by(struct run *r, const char *why)
+{
+    if (!r->record.why[0])
+        snprintf(r->record.why, sizeof(r->record.why), "%s", why);
+}
+
 /* Asks the agent to end, and sees to it that it does. */
 static void ask_to_end(struct loop *l, int sig)
 {
@@ -88,7 +95,13 @@ static void take_signals(struct loop *l)
     struct signalfd_siginfo info;
     while (read(l->signal_fd, &info, sizeof(info)) == sizeof(info)) {
         int sig = (int)info.ssi_signo;
-        if (sig == SIGWINCH && l->tty)
+        bool stop = sig == SIGTERM && info.ssi_code == SI_QUEUE &&
+                    (info.ssi_int == RUN_STOP_ASK || info.ssi_int == RUN_STOP_NOW);
+        if (stop)
+            run_ended_by(l->r, "stop");
+        if (stop && info.ssi_int == RUN_STOP_NOW)
+            gvm_sandbox_kill(l->r->sandbox);
+        else if (sig == SIGWINCH && l->tty)
             run_tty_resize(l->tty);
         else if (sig == SIGINT || sig == SIGTERM || sig == SIGHUP || sig == SIGQUIT)
             ask_to_end(l, sig);
@@ -136,6 +149,7 @@ static void hold_disk(struct loop *l, uint64_t sum, uint64_t max)
         l->held = 0;
     if (full && sum > l->held && sum - l->held > max / 8 + DISK_SLACK) {
         r->disk_full = true;
+        run_ended_by(r, "disk");
         cli_say("the agent wrote more than %llu bytes and was ended (--disk)",
                 (unsigned long long)max);
         gvm_sandbox_kill(r->sandbox);
@@ -160,6 +174,7 @@ static void check_memory(struct loop *l, int64_t now)
 {
     if (gvm_sandbox_over_memory(l->r->sandbox) && !l->r->memory_full) {
         l->r->memory_full = true;
+        run_ended_by(l->r, "memory");
         gvm_sandbox_kill(l->r->sandbox);
     }
     l->memory_ns = now + GVM_SANDBOX_MEMORY_MS * INT64_C(1000000);
@@ -173,11 +188,13 @@ static void check_times(struct loop *l)
     if (l->timeout_ns && now >= l->timeout_ns) {
         l->timeout_ns = 0;
         l->r->timed_out = true;
+        run_ended_by(l->r, "timeout");
         cli_say("time is up (--timeout)");
         ask_to_end(l, SIGTERM);
     }
     if (l->kill_ns && now >= l->kill_ns) {
         l->kill_ns = 0;
+        run_ended_by(l->r, "grace");
         gvm_sandbox_kill(l->r->sandbox);
     }
     if (now >= l->disk_ns)

@@ -8,8 +8,9 @@
 const char cli_runs_usage[] =
     "usage: gvm runs [--json]\n"
     "\n"
-    "Lists the runs, oldest first: running, ended, or killed (its launcher is gone\n"
-    "without a word; what it wrote is kept), and how many changes wait for you.\n"
+    "Lists the runs, oldest first: running, ended, stopped (by gvm stop, a time or\n"
+    "a limit), or killed (its launcher is gone without a word; what it wrote is\n"
+    "kept), and how many changes wait for you.\n"
     "\n"
     "      --json  one JSON object a line\n"
     "  -h, --help  this text\n";
@@ -17,7 +18,7 @@ const char cli_runs_usage[] =
 static const char *state_of(const struct gvm_run_record *rec)
 {
     if (rec->ended_ns)
-        return "ended";
+        return rec->why[0] ? "stopped" : "ended";
     return gvm_run_is_live(rec) ? "running" : "killed";
 }
 
@@ -49,6 +50,7 @@ static int print_json(const char *id, const struct gvm_run_record *rec, int64_t 
         gvm_jw_int(&w, rec->exit_code);
     else
         gvm_jw_null(&w);
+    gvm_jw_kstrz(&w, "why", rec->why[0] ? rec->why : NULL);
     gvm_time_text(text, rec->started_ns);
     gvm_jw_kstrz(&w, "started", text);
     gvm_time_text(text, rec->ended_ns);

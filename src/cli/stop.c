@@ -1,5 +1,5 @@
 /* gvm stop: ends a run, or the daemon, and waits until it is gone. */
-#include "cli/cli.h"
+#include "cli/run.h"
 #include "cli/verbs.h"
 #include "review/review.h"
 #include "sandbox/sandbox.h"
@@ -12,13 +12,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define STOP_TIMEOUT_MS 15000
+#define STOP_TIMEOUT_MS  15000
+#define FORCE_TIMEOUT_MS 4000 /* for the record to be written */
 
 const char cli_stop_usage[] =
     "usage: gvm stop [--force] [RUN]\n"
     "\n"
     "With RUN, the id of a run or its beginning: asks its agent to end (SIGTERM), has\n"
-    "it killed ten seconds later, and waits until it is gone; what it wrote is kept.\n"
+    "it killed ten seconds later (gvm run --grace), and waits until it is gone; what\n"
+    "it wrote is kept.\n"
     "Without: ends the daemon and waits until it is gone. Refused while agents run,\n"
     "because they would lose their way out. Nothing to do when no daemon runs.\n"
     "\n"
@@ -90,12 +92,23 @@ static int stop(bool force, struct gvm_err *err)
 
 /* ---- a run ---- */
 
-/* The launcher does the rest: it passes the signal on, has patience, then none. When it is killed
- * its sandbox ends with it. */
+static bool wait_run(const struct gvm_run_record *rec, int ms)
+{
+    for (int waited = 0; gvm_run_is_live(rec) && kill(rec->launcher, 0) == 0; waited += 20) {
+        if (waited > ms)
+            return false;
+        poll(NULL, 0, 20);
+    }
+    return true;
+}
+
+/* The launcher does the rest: it asks the agent, has patience, then none, and records how it ended.
+ * One that does not even do that is killed, and its sandbox ends with it. */
 static int stop_run(const char *name, bool force, struct gvm_err *err)
 {
     char id[GVM_MAX_RUN_ID + 1], dir[GVM_PATH_MAX];
     struct gvm_run_record rec;
+    union sigval what = {.sival_int = force ? RUN_STOP_NOW : RUN_STOP_ASK};
     int r = cli_find_run(name, id, dir, err);
     if (r == 0)
         r = gvm_run_record_read(dir, &rec, err);
@@ -105,16 +118,21 @@ static int stop_run(const char *name, bool force, struct gvm_err *err)
         cli_say("run %s has ended already", id);
         return 0;
     }
-    if (kill(rec.launcher, force ? SIGKILL : SIGTERM) < 0 && errno != ESRCH)
+    if (sigqueue(rec.launcher, SIGTERM, what) < 0 && errno != ESRCH)
         return gvm_err_sys(err, errno, "cannot end run %s", id);
-    for (int waited = 0; gvm_run_is_live(&rec) && kill(rec.launcher, 0) == 0; waited += 20) {
-        if (waited > STOP_TIMEOUT_MS)
-            return gvm_err_set(err, ETIMEDOUT, "run %s (pid %d) does not end", id,
-                               (int)rec.launcher);
-        poll(NULL, 0, 20);
-    }
-    if (force)
-        gvm_sandbox_sweep(dir);
+    if (wait_run(&rec, force ? FORCE_TIMEOUT_MS : STOP_TIMEOUT_MS))
+        return 0;
+    if (!force)
+        return gvm_err_set(
+            err, ETIMEDOUT,
+            "run %s (pid %d) was asked to end and has not yet (see gvm run --grace); "
+            "gvm stop --force %s ends it at once",
+            id, (int)rec.launcher, id);
+    if (kill(rec.launcher, SIGKILL) < 0 && errno != ESRCH)
+        return gvm_err_sys(err, errno, "cannot kill run %s", id);
+    if (!wait_run(&rec, FORCE_TIMEOUT_MS))
+        return gvm_err_set(err, ETIMEDOUT, "run %s (pid %d) does not end", id, (int)rec.launcher);
+    gvm_sandbox_sweep(dir);
     return 0;
 }
 

@@ -117,6 +117,8 @@ void control_end_entry(const struct control_run *r, struct gvm_buf *out)
         gvm_jw_kint(&w, "exit", r->exit_code);
     if (r->signal)
         gvm_jw_kint(&w, "signal", r->signal);
+    if (r->why[0])
+        gvm_jw_kstrz(&w, "why", r->why);
     gvm_jw_kbool(&w, "lost", r->lost);
     put_counts(&w, &n);
     gvm_jw_key(&w, "reconciled");

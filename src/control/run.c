@@ -494,6 +494,8 @@ void control_run_finish(struct control *c, struct control_client *cl, const stru
         return;
     r->exit_code = gvm_json_int(msg, "exit", -1);
     r->signal = gvm_json_int(msg, "signal", 0);
+    if (gvm_str_copy(r->why, sizeof(r->why), gvm_str(gvm_json_text(msg, "why", ""))) < 0)
+        r->why[0] = '\0';
     const struct gvm_json *changes = gvm_json_get(msg, "changes");
     if (changes && changes->type == GVM_JSON_OBJECT)
         r->changes = control_compact(r->arena, changes);

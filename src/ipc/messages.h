@@ -122,7 +122,7 @@ enum gvm_msg_type {
      * FAILED. The run lives until RUN_FINISH or until this connection closes. */
     GVM_MSG_RUN_REGISTER,
     GVM_MSG_RUN_READY,
-    /* client -> control: JSON {"exit":N,"signal":N,"changes":{...},"kernel":{"tcp","dns_tcp",
+    /* client -> control: JSON {"exit":N,"signal":N,"why":TEXT (may be absent: who ended it),"changes":{...},"kernel":{"tcp","dns_tcp",
      * "dns_udp","refused"} or null: what the packet rules counted}; answer RUN_DONE JSON: the
      * counts of proxy and kernel, and "alert": TEXT or null */
     GVM_MSG_RUN_FINISH,

@@ -45,6 +45,8 @@ static int encode(const struct gvm_run_record *r, struct gvm_buf *out, struct gv
     if (r->continues[0])
         gvm_jw_kstrz(&w, "continues", r->continues);
     gvm_jw_kint(&w, "exit", r->exit_code);
+    if (r->why[0])
+        gvm_jw_kstrz(&w, "why", r->why);
     gvm_jw_kint(&w, "launcher", r->launcher);
     gvm_jw_kbool(&w, "watch", r->watch);
     gvm_jw_object_end(&w);
@@ -109,6 +111,8 @@ static int fill(struct gvm_run_record *r, const struct gvm_json *v)
     r->started_ns = gvm_json_int(v, "started_ns", 0);
     r->ended_ns = gvm_json_int(v, "ended_ns", 0);
     r->exit_code = (int)gvm_json_int(v, "exit", 0);
+    if (gvm_str_copy(r->why, sizeof(r->why), gvm_str(gvm_json_text(v, "why", ""))) < 0)
+        r->why[0] = '\0';
     r->launcher = (pid_t)gvm_json_int(v, "launcher", 0);
     r->watch = gvm_json_bool(v, "watch", false);
     return bad || gvm_json_int(v, "v", 0) != 1 || r->workspace[0] != '/' || r->started_ns <= 0

@@ -33,7 +33,7 @@ def detach():
     tap.ok(b"word" in out and b"bye" in out and follower.returncode == 5, "attach shows the rest and has the agent's exit code",
            f"{out} {follower.returncode}")
     told = state(run)
-    tap.ok(told["state"] == "ended" and told["exit"] == 5 and told["pending"] == 1, "what it wrote is kept", told)
+    tap.ok(told["state"] == "stopped" and told["why"] == "stop" and told["exit"] == 5 and told["pending"] == 1, "what it wrote is kept", told)
     tap.eq(home.gvm("stop", run).returncode, 0, "stopping it again is nothing to do")
     tap.ok(home.gvm("status").returncode == 0, "the daemon is still there")
     done = home.gvm("run", "-d", "--workspace", "/etc", "--", "true")
@@ -41,7 +41,10 @@ def detach():
     run = home.gvm("run", "-d", "--", "sh", "-c", "trap '' TERM; while :; do sleep 0.05; done").stdout.strip()
     began = time.monotonic()
     home.gvm("stop", "--force", run)
-    tap.ok(time.monotonic() - began < 8 and state(run)["state"] == "killed", "stop --force does not wait", state(run))
+    tap.ok(time.monotonic() - began < 8 and state(run)["state"] == "stopped" and state(run)["exit"] == 137,
+           "stop --force does not wait, and the run is known to be stopped", state(run))
+    end = [e for e in home.events() if e["kind"] == "run.end" and e["run"] == run]
+    tap.ok(len(end) == 1 and end[0]["why"] == "stop" and end[0]["lost"] is False, "in the log too", end)
     done = home.gvm("run", "-d", "--", "cat", input="piped\n")
     got = home.gvm("attach", done.stdout.strip())
     tap.eq(got.stdout, "piped\n", "a pipe on stdin reaches a detached agent", got.stderr)

@@ -244,6 +244,24 @@ screen.keys("a", "C-c")
 tap.ok(screen.wait("nothing was done") and screen.wait("EXIT=0"), "ctrl-c leaves everything staged", screen.text())
 tap.eq(len(waiting(run_id)), 3, "indeed")
 screen.close()
+
+# A text that would give the editor orders, and an owner whose settings would let it.
+if shutil.which("vi"):
+    made = home.run("sh", "-c", "printf 'line\\nvim: set ff=dos:\\n' > orders.data")
+    rc = os.path.join(home.top, "vimrc")
+    with open(rc, "w") as f:
+        f.write("set modeline\nset modelines=5\n")
+    screen = Screen("review", env={"EDITOR": f"vi -u {rc} -c 'normal Gox' -c wq"})
+    screen.wait("1 change")
+    screen.keys("e")
+    screen.wait("[+] A  orders.data")
+    screen.keys("q", "y")
+    screen.wait("EXIT=0")
+    tap.eq(read("orders.data"), "line\nvim: set ff=dos:\nx\n", "an editor takes no orders from the text it edits", screen.text() + made.stderr)
+    screen.close()
+else:
+    tap.ok(os.environ.get("GVM_MUST_WORK") != "1", "vi is there to see that it takes no orders from a text")
+
 screen = Screen("review", run_id, size=(100, 30))
 screen.wait("3 changes")
 pid = screen.tmux("list-panes", "-F", "#{pane_pid}").strip()
