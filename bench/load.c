@@ -1,12 +1,13 @@
 /* load - a small HTTPS load generator: N keep-alive connections, one request in flight on each.
  *
  *   load --host NAME --port P [--address IP] [--connect IP:PORT] [--ca FILE] [--path /p]
- *        --connections N --seconds S [--fresh]
+ *        --connections N --seconds S [--fresh | --hold]
  *
  * --address dials that address instead of resolving NAME; --connect asks that proxy with CONNECT
  * first;
- * --fresh makes a new TLS connection for every request. Prints one JSON line: requests, errors,
- * per_second, p50_us, p99_us. Every certificate is verified against the name.
+ * --fresh makes a new TLS connection for every request; --hold makes one request on each
+ * connection, prints "held" and keeps them open without another word. Prints one JSON line:
+ * requests, errors, per_second, p50_us, p99_us. Every certificate is verified against the name.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -32,7 +33,7 @@ enum phase { CONNECTING, PROXY_ASKED, HANDSHAKE, SENDING, READING };
 struct options {
     const char *host, *address, *connect, *ca, *path;
     int port, connections, seconds;
-    bool fresh;
+    bool fresh, hold;
 };
 
 struct connection {
@@ -191,7 +192,13 @@ static void answered(struct load *l, struct connection *c)
     l->requests++;
     if (l->nsamples < l->max_samples)
         l->samples[l->nsamples++] = (uint32_t)(took / 100);
-    if (l->opt.fresh) {
+    if (l->opt.hold) {
+        watch(l, c, 0, EPOLL_CTL_MOD);
+        if (l->requests == (uint64_t)l->opt.connections) {
+            (void)printf("held\n");
+            (void)fflush(stdout);
+        }
+    } else if (l->opt.fresh) {
         close_connection(c);
         open_connection(l, c, true);
     } else {
@@ -321,11 +328,11 @@ static void report(struct load *l, double seconds)
 
 static void parse(int argc, char **argv, struct options *o)
 {
-    static const struct option names[] = {{"host", 1, NULL, 'h'},        {"port", 1, NULL, 'p'},
-                                          {"address", 1, NULL, 'a'},     {"connect", 1, NULL, 'x'},
-                                          {"ca", 1, NULL, 'c'},          {"path", 1, NULL, 'u'},
-                                          {"connections", 1, NULL, 'n'}, {"seconds", 1, NULL, 's'},
-                                          {"fresh", 0, NULL, 'f'},       {NULL, 0, NULL, 0}};
+    static const struct option names[] = {
+        {"host", 1, NULL, 'h'},        {"port", 1, NULL, 'p'},    {"address", 1, NULL, 'a'},
+        {"connect", 1, NULL, 'x'},     {"ca", 1, NULL, 'c'},      {"path", 1, NULL, 'u'},
+        {"connections", 1, NULL, 'n'}, {"seconds", 1, NULL, 's'}, {"fresh", 0, NULL, 'f'},
+        {"hold", 0, NULL, 'o'},        {NULL, 0, NULL, 0}};
     *o = (struct options){.path = "/", .port = 443, .connections = 1, .seconds = 3};
     for (int k; (k = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         const char **text = k == 'h'   ? &o->host
@@ -344,6 +351,8 @@ static void parse(int argc, char **argv, struct options *o)
             *value = number(optarg);
         else if (k == 'f')
             o->fresh = true;
+        else if (k == 'o')
+            o->hold = true;
         else
             exit(2);
     }

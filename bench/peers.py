@@ -10,10 +10,11 @@ HOST = "bench.example"
 
 
 class Peer:
-    """A running proxy. `connect`: clients ask it with CONNECT and trust `ca`; else they dial it."""
+    """A running proxy. `connect`: clients ask it with CONNECT and trust `ca`; else they dial it, for HTTP/2
+    at port2 (None: it has none)."""
 
-    def __init__(self, name, process, port, ca=None):
-        self.name, self.process, self.port, self.ca = name, process, port, ca
+    def __init__(self, name, process, port, ca=None, port2=None):
+        self.name, self.process, self.port, self.ca, self.port2 = name, process, port, ca, port2
         self.connect = ca is not None
 
 
@@ -32,6 +33,22 @@ def cpu_seconds(pid):
             continue
         total += sum(int(v) for v in fields[11:15])
     return total / os.sysconf("SC_CLK_TCK")
+
+
+def pss(pid):
+    """Bytes that a process and all below it hold, what they share counted by halves."""
+    total = 0
+    waiting = [pid]
+    while waiting:
+        pid = waiting.pop()
+        try:
+            with open(f"/proc/{pid}/smaps_rollup") as f:
+                total += next(int(line.split()[1]) for line in f if line.startswith("Pss:")) * 1024
+            with open(f"/proc/{pid}/task/{pid}/children") as f:
+                waiting += f.read().split()
+        except (OSError, StopIteration):
+            continue
+    return total
 
 
 def wait_port(port):
@@ -70,9 +87,9 @@ def start_nginx(top, certs):
         f.write(f"""daemon off; worker_processes 1; pid {here}/pid; error_log {here}/error.log;
 {'user root;' if os.getuid() == 0 else ''}
 events {{ worker_connections 4096; }}
-http {{ access_log off; keepalive_requests 100000000; client_body_temp_path {here}/b;
+http {{ access_log off; keepalive_requests 100000000; http2_max_concurrent_streams 256; client_body_temp_path {here}/b;
   proxy_temp_path {here}/p; fastcgi_temp_path {here}/f; uwsgi_temp_path {here}/u; scgi_temp_path {here}/s;
-  server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {pem}; ssl_certificate_key {key};
+  server {{ listen 127.0.0.1:{port} ssl http2; ssl_certificate {pem}; ssl_certificate_key {key};
     location / {{ default_type text/plain; return 200 "ok\\n"; }} }} }}
 """)
     return start([shutil.which("nginx") or "/usr/sbin/nginx", "-c", os.path.join(here, "nginx.conf"),
@@ -91,7 +108,7 @@ def start_haproxy(top, certs, origin):
     if not program:
         return None
     here = folder(top, "haproxy")
-    port = gvmtest.free_port()
+    port, port2 = gvmtest.free_port(), gvmtest.free_port()
     pem, key = certs.issue(HOST)
     both = os.path.join(here, "both.pem")
     with open(both, "w") as f:
@@ -109,10 +126,16 @@ defaults
 frontend in
   bind 127.0.0.1:{port} ssl crt {both} alpn http/1.1
   default_backend out
+frontend in2
+  bind 127.0.0.1:{port2} ssl crt {both} alpn h2
+  default_backend out2
 backend out
   server origin 127.0.0.1:{origin} ssl verify required ca-file {certs.ca} sni str({HOST}) verifyhost {HOST}
+backend out2
+  server origin 127.0.0.1:{origin} ssl verify required ca-file {certs.ca} sni str({HOST}) verifyhost {HOST} alpn h2
 """)
-    return Peer("haproxy", start([program, "-db", "-f", os.path.join(here, "haproxy.cfg")], port), port)
+    process = start([program, "-db", "-f", os.path.join(here, "haproxy.cfg")], port)
+    return Peer("haproxy", process, port, port2=port2)
 
 
 def start_squid(top, certs, origin):
