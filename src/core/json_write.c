@@ -72,23 +72,46 @@ static void escaped(struct gvm_buf *out, const uint8_t *p, size_t len)
         (void)gvm_buf_addz(out, "\xef\xbf\xbd"); /* not UTF-8 */
 }
 
-/* Bytes that stand for themselves: printable ASCII but the quote and the backslash. */
-static const bool as_is[256] = {
-    [0x20 ... '"' - 1] = true, ['"' + 1 ... '\\' - 1] = true, ['\\' + 1 ... 0x7e] = true};
+#define EACH(byte) (0x0101010101010101u * (byte))
 
+/* Is one of eight bytes other than printable ASCII, a quote or a backslash? (A borrow out of one
+ * that is may accuse the next, never acquit it.) */
+static bool has_special(uint64_t w)
+{
+    uint64_t quote = w ^ EACH('"'), back = w ^ EACH('\\');
+    uint64_t below = (w - EACH(0x20)) & ~w;
+    uint64_t zero = ((quote - EACH(1)) & ~quote) | ((back - EACH(1)) & ~back);
+    return (w | (w + EACH(1)) | below | zero) & EACH(0x80);
+}
+
+/* Bytes in front that stand for themselves. */
 static size_t plain_prefix(struct gvm_str s)
 {
     size_t i = 0;
-    while (i < s.n && as_is[(uint8_t)s.p[i]])
+    uint64_t w;
+    for (; i + 8 <= s.n; i += 8) {
+        memcpy(&w, s.p + i, 8);
+        if (has_special(w))
+            break;
+    }
+    while (i < s.n && (uint8_t)s.p[i] < 0x80 && plain((const uint8_t *)s.p + i, 1))
         i++;
     return i;
 }
 
 static void string(struct gvm_jw *w, struct gvm_str s)
 {
-    (void)gvm_buf_addc(w->out, '"');
-    const uint8_t *p = (const uint8_t *)s.p;
     size_t start = 0, i = plain_prefix(s);
+    const uint8_t *p = (const uint8_t *)s.p;
+    uint8_t *at = i == s.n ? gvm_buf_space(w->out, s.n + 2) : NULL;
+    if (at) { /* the usual case, in one piece */
+        at[0] = at[1 + s.n] = '"';
+        if (s.n)
+            memcpy(at + 1, s.p, s.n);
+        gvm_buf_grew(w->out, s.n + 2);
+        return;
+    }
+    (void)gvm_buf_addc(w->out, '"');
     while (i < s.n) {
         size_t len = p[i] < 0x80 ? 1 : gvm_utf8_next((struct gvm_str){s.p + i, s.n - i});
         if (len && plain(p + i, len)) {

@@ -288,6 +288,27 @@ static void writer_escapes(void **state)
     gvm_buf_done(&b);
 }
 
+/* Eight bytes are looked at together: none may hide behind its neighbours. */
+static void writer_escapes_everywhere(void **state)
+{
+    for (unsigned c = 0; c < 256; c++) {
+        for (unsigned at = 0; at < 19; at++) {
+            char text[20];
+            struct gvm_buf b;
+            struct gvm_jw w;
+            memset(text, at % 2 ? '~' : ' ', 19);
+            text[at] = (char)c;
+            bool special = c < 0x20 || c > 0x7e || c == '"' || c == '\\';
+            gvm_buf_init(&b, 200);
+            gvm_jw_init(&w, &b);
+            gvm_jw_str(&w, (struct gvm_str){text, 19});
+            assert_int_equal(b.len == 21 && memcmp(gvm_buf_data(&b) + 1, text, 19) == 0, !special);
+            assert_int_equal(verdict(gvm_buf_cstr(&b)), 0);
+            gvm_buf_done(&b);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -300,6 +321,7 @@ int main(void)
         cmocka_unit_test(values_by_key),
         cmocka_unit_test(memory_limit_is_an_error),
         cmocka_unit_test(writer_escapes),
+        cmocka_unit_test(writer_escapes_everywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
