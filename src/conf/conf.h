@@ -165,6 +165,7 @@ struct gvm_conf_log {       /* [audit] of the daemon's own file; 0 = not said */
 
 struct gvm_conf_timeouts { /* milliseconds */
     uint32_t head, connect, tls, first_byte, idle, approval;
+    uint32_t pool_idle, pool_life; /* of a connection to a server: unused; in all */
 };
 
 #define GVM_MAX_EXPORTS 8u

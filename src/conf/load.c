@@ -26,6 +26,8 @@ static const struct gvm_conf_timeouts default_timeouts = {
     .first_byte = 300000,
     .idle = 300000,
     .approval = 300000,
+    .pool_idle = 60000,
+    .pool_life = 3600000,
 };
 
 int conf_new(size_t max, struct gvm_conf **ret, struct gvm_err *err)

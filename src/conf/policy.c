@@ -50,6 +50,8 @@ static void put_timeouts(struct gvm_jw *w, const struct gvm_conf_timeouts *t)
     gvm_jw_kint(w, "first_byte", t->first_byte);
     gvm_jw_kint(w, "idle", t->idle);
     gvm_jw_kint(w, "approval", t->approval);
+    gvm_jw_kint(w, "pool_idle", t->pool_idle);
+    gvm_jw_kint(w, "pool_life", t->pool_life);
     gvm_jw_object_end(w);
 }
 
@@ -343,8 +345,10 @@ static int take_timeouts(struct conf_dec *d, const struct gvm_json *o)
     const struct {
         const char *key;
         uint32_t *to;
-    } rows[] = {{"head", &t->head}, {"connect", &t->connect},       {"tls", &t->tls},
-                {"idle", &t->idle}, {"first_byte", &t->first_byte}, {"approval", &t->approval}};
+    } rows[] = {
+        {"head", &t->head},           {"connect", &t->connect},       {"tls", &t->tls},
+        {"idle", &t->idle},           {"first_byte", &t->first_byte}, {"approval", &t->approval},
+        {"pool_idle", &t->pool_idle}, {"pool_life", &t->pool_life}};
     int r = 0;
     for (size_t i = 0; i < sizeof rows / sizeof *rows && r >= 0; i++)
         r = take_uint(d, o, rows[i].key, UINT32_MAX, rows[i].to);

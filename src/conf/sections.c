@@ -284,6 +284,8 @@ static const struct {
     {"first_byte", offsetof(struct gvm_conf_timeouts, first_byte)},
     {"idle", offsetof(struct gvm_conf_timeouts, idle)},
     {"approval", offsetof(struct gvm_conf_timeouts, approval)},
+    {"pool_idle", offsetof(struct gvm_conf_timeouts, pool_idle)},
+    {"pool_life", offsetof(struct gvm_conf_timeouts, pool_life)},
 };
 
 static int set_timeout(struct conf_ctx *x, const struct conf_node *v, void *obj)
@@ -306,9 +308,10 @@ static int set_timeout(struct conf_ctx *x, const struct conf_node *v, void *obj)
 }
 
 static const struct conf_field timeout_fields[] = {
-    {"head", CONF_STRING, set_timeout, false}, {"connect", CONF_STRING, set_timeout, false},
-    {"tls", CONF_STRING, set_timeout, false},  {"first_byte", CONF_STRING, set_timeout, false},
-    {"idle", CONF_STRING, set_timeout, false}, {"approval", CONF_STRING, set_timeout, false},
+    {"head", CONF_STRING, set_timeout, false},      {"connect", CONF_STRING, set_timeout, false},
+    {"tls", CONF_STRING, set_timeout, false},       {"first_byte", CONF_STRING, set_timeout, false},
+    {"idle", CONF_STRING, set_timeout, false},      {"approval", CONF_STRING, set_timeout, false},
+    {"pool_idle", CONF_STRING, set_timeout, false}, {"pool_life", CONF_STRING, set_timeout, false},
 };
 
 static int read_timeouts(struct conf_ctx *x, const struct conf_node *v, void *obj)

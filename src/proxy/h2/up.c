@@ -5,7 +5,6 @@
 #include "proxy/h2/up.h"
 
 #define SESSIONS_MAX 512u
-#define IDLE_MS      60000u
 #define BODY_ROOM    16384u /* window of the whole connection that a new body needs */
 
 static struct gvm_str key_of(const struct h2_up *up)
@@ -91,7 +90,7 @@ static void on_idle(void *arg)
 void h2_up_rest(struct h2_up *up)
 {
     if (up->s.stream)
-        stream_idle(up->s.stream, up->ncalls ? 0 : IDLE_MS, on_idle);
+        stream_idle(up->s.stream, up->ncalls ? 0 : up->closing ? 1 : up->idle_ms, on_idle);
 }
 
 static void on_read(void *arg, const uint8_t *p, size_t n)
@@ -125,6 +124,8 @@ static const struct stream_events events = {on_read, on_eof, on_drain, on_close}
 /* A server that takes no more of other bodies would not take this one either. */
 static bool has_room(const struct h2_up *up, bool body)
 {
+    if (stream_age(up->s.stream) >= up->life_ms)
+        return false;
     if (body && nghttp2_session_get_remote_window_size(up->s.ng) < (int32_t)BODY_ROOM)
         return false;
     uint32_t most =
@@ -190,6 +191,13 @@ static struct h2_up *new_up(struct px *px, struct stream *stream, struct gvm_str
     return up;
 }
 
+/* Full, or as old as it may become: it ends when its last request does. */
+static void retire(struct h2_up *up)
+{
+    up->closing = true;
+    h2_up_rest(up);
+}
+
 bool px_h2_open(struct px_request *rq, struct gvm_str key)
 {
     struct px *px = rq->px;
@@ -202,10 +210,12 @@ bool px_h2_open(struct px_request *rq, struct gvm_str key)
     }
     up->ip = rq->up_ip;
     up->port = rq->up_port;
+    up->idle_ms = rq->policy->conf->timeouts.pool_idle;
+    up->life_ms = rq->policy->conf->timeouts.pool_life;
     if (key.n) {
         struct h2_up *old = gvm_map_take(px->ups, key);
         if (old)
-            old->closing = true; /* full: it ends when its last request does */
+            retire(old);
         if (gvm_map_put(px->ups, key, up) < 0)
             up->closing = true;
     }

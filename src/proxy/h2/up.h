@@ -14,6 +14,7 @@ struct h2_up {
     unsigned ncalls;
     struct gvm_ip ip;
     uint16_t port;
+    uint32_t idle_ms, life_ms;
     bool closing; /* takes no more */
     size_t key_len;
     char key[];

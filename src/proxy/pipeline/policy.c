@@ -79,7 +79,8 @@ int px_policy_set(struct px *px, uint32_t id, int fd, struct gvm_err *err)
 
 const struct gvm_conf_timeouts *px_timeouts(const struct px_run *run)
 {
-    static const struct gvm_conf_timeouts standard = {30000, 10000, 15000, 300000, 300000, 300000};
+    static const struct gvm_conf_timeouts standard = {30000,  10000,  15000, 300000,
+                                                      300000, 300000, 60000, 3600000};
     const struct px_policy *p = find(run->px, run->policy_id);
     return p ? &p->conf->timeouts : &standard;
 }

@@ -104,6 +104,7 @@ static struct stream *stream_new(uv_loop_t *loop, const struct stream_events *ev
     }
     (void)uv_timer_init(loop, &s->timer); /* cannot fail */
     s->tcp.data = s->timer.data = s->connecting.data = s->writing.data = s;
+    s->born = uv_now(loop);
     s->handles = 2;
     s->ev = ev;
     s->arg = arg;
@@ -269,6 +270,11 @@ int stream_connect(uv_loop_t *loop, const struct sockaddr *to, uint64_t timeout_
     stream_timer_set(s, timeout_ms);
     *ret = s;
     return 0;
+}
+
+uint64_t stream_age(const struct stream *s)
+{
+    return uv_now(s->sl->loop) - s->born;
 }
 
 void stream_set_events(struct stream *s, const struct stream_events *ev, void *arg)

@@ -46,6 +46,7 @@ int stream_connect(uv_loop_t *loop, const struct sockaddr *to, uint64_t timeout_
                    const struct stream_events *ev, void *arg,
                    void (*connected)(void *arg, struct stream *s, const struct gvm_err *err),
                    struct stream **ret, struct gvm_err *err) GVM_MUST_CHECK;
+uint64_t stream_age(const struct stream *s); /* milliseconds since it was made */
 /* Changes who listens. A stream without events may be held only paused and is not written to. */
 void stream_set_events(struct stream *s, const struct stream_events *ev, void *arg);
 /* Puts the bytes that wait in it, now and until it is gone, on that bill; a reference is kept. */

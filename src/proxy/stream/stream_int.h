@@ -69,7 +69,7 @@ struct stream {
     struct defer kick; /* pump, fail or finish from the loop */
 
     uint64_t phase_at; /* connect, handshake or linger ends here (loop time), 0 = never */
-    uint64_t idle_ms, idle_from, timer_at;
+    uint64_t idle_ms, idle_from, timer_at, born;
     void (*idle_cb)(void *arg);
 
     struct gvm_ip peer; /* once asked */

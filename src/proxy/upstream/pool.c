@@ -4,6 +4,8 @@
 #include <string.h>
 #include "proxy/upstream/upstream_int.h"
 
+#define POOL_IDLE_MS 60000u /* when no policy says */
+
 struct idle {
     struct pool *pool;
     struct stream *s;
@@ -147,12 +149,18 @@ static struct idle *oldest_of(const struct bucket *b)
     return i;
 }
 
+static bool too_old(const struct upstream_want *want, const struct stream *s)
+{
+    uint64_t life = want->conf ? want->conf->timeouts.pool_life : 0;
+    return life && stream_age(s) >= life;
+}
+
 void pool_put(struct pool *p, const struct upstream_want *want, struct stream *s)
 {
     char text[UPSTREAM_KEY_MAX];
     struct gvm_str key = upstream_key(want, text);
-    struct idle *i =
-        key.n ? gvm_calloc(1, sizeof *i) : NULL; /* fitness is judged when it is taken */
+    bool keep = key.n && !too_old(want, s); /* other fitness is judged when it is taken */
+    struct idle *i = keep ? gvm_calloc(1, sizeof *i) : NULL;
     struct bucket *b = i ? bucket_for(p, key, want->run) : NULL;
     if (!b) {
         free(i);
@@ -162,7 +170,8 @@ void pool_put(struct pool *p, const struct upstream_want *want, struct stream *s
     i->s = s;
     link_idle(p, b, i);
     stream_set_events(s, &idle_events, i);
-    stream_idle(s, POOL_IDLE_MS, idle_over);
+    uint64_t idle = want->conf ? want->conf->timeouts.pool_idle : 0;
+    stream_idle(s, idle ? idle : POOL_IDLE_MS, idle_over);
     stream_resume(s);
     if (b->n > POOL_PER_KEY)
         drop(oldest_of(b));
@@ -178,7 +187,8 @@ bool pool_take(struct pool *p, const struct upstream_want *want, struct upstream
     while (key.n && (b = gvm_map_get(p->buckets, key)) != NULL) {
         struct idle *i = b->first;
         struct upstream_got got = {.stream = i->s, .reused = true};
-        if (!stream_quiet(i->s) || stream_peer(i->s, &got.ip, &got.port) < 0) {
+        if (too_old(want, i->s) || !stream_quiet(i->s) ||
+            stream_peer(i->s, &got.ip, &got.port) < 0) {
             drop(i);
             continue;
         }

@@ -77,8 +77,8 @@ bool upstream_take(struct upstreams *u, const struct upstream_want *want, struct
 #define UPSTREAM_KEY_MAX 1024u
 struct gvm_str upstream_key(const struct upstream_want *want, char *dst);
 void upstream_cancel(struct upstream_ask *ask); /* no callback afterwards */
-/* Puts an idle, clean connection back; it is closed when it says anything or after the idle limit.
- */
+/* Puts an idle, clean connection back; it is closed when it says anything or is unused for too
+ * long, and at once when it has lived for as long as it may ([timeouts] of want->conf). */
 void upstream_put(struct upstreams *u, const struct upstream_want *want, struct stream *s);
 /* Drops everything pooled for a run. */
 void upstreams_forget_run(struct upstreams *u, const char *run);

@@ -8,7 +8,6 @@
 
 #define POOL_PER_KEY 128u
 #define POOL_TOTAL   512u
-#define POOL_IDLE_MS 60000u
 #define DIAL_MAX     4u /* addresses tried for one request */
 
 struct endpoint {

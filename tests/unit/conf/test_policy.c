@@ -8,7 +8,8 @@
 
 static const char text[] =
     "[policy]\ndefault = { type = \"RequireApproval\", reason = \"ask \\\"me\\\" \xc3\xa4\" }\n"
-    "[audit]\nmode = \"strict\"\n[timeouts]\nfirst_byte = \"7s\"\n"
+    "[audit]\nmode = \"strict\"\n[timeouts]\nfirst_byte = \"7s\"\npool_idle = \"8s\"\npool_life = "
+    "\"9m\"\n"
     "[upstream.resolve]\n\"a.test\" = \"127.0.0.1:9443\"\n[filesystem]\nhide = [\"x\"]\n"
     "[[rules]]\nname = \"one\"\nmethod = [\"GET\", \"QUERY\"]\npattern = \"a.test/x/*\"\nprivate = "
     "true\n"
@@ -76,6 +77,8 @@ static void test_round_trip(void **state)
     assert_int_equal(back->dflt.type, GVM_REQUIRE_APPROVAL);
     assert_true(gvm_str_eq(c->dflt.reason, back->dflt.reason));
     assert_int_equal(back->timeouts.first_byte, 7000);
+    assert_int_equal(back->timeouts.pool_idle, 8000);
+    assert_int_equal(back->timeouts.pool_life, 540000);
     assert_int_equal(back->pins[0].port, 9443);
     gvm_buf_done(&one);
     gvm_buf_done(&two);

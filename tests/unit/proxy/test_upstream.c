@@ -851,6 +851,36 @@ static void pool_is_bounded(void **state)
     end(&w);
 }
 
+/* A connection is used for as long as it may live, whatever it did. */
+static void pool_lets_go(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(&w, NULL, "127.0.0.1 good.test\n");
+    struct upstream_want x = want(&w, "good.test", false, true);
+    struct upstream_got got;
+    w.conf.timeouts.pool_idle = 60000;
+    w.conf.timeouts.pool_life = 300;
+    assert_int_equal(get(&w, &x), 0);
+    upstream_put(w.u, &x, w.got.stream);
+    assert_true(upstream_take(w.u, &x, &got));
+    upstream_put(w.u, &x, got.stream);
+    run_some(&w.loop, 400);
+    assert_false(upstream_take(w.u, &x, &got)); /* grew too old in the pool */
+    assert_int_equal(get(&w, &x), 0);
+    assert_false(w.got.reused);
+    run_some(&w.loop, 400);
+    upstream_put(w.u, &x, w.got.stream);
+    assert_false(upstream_take(w.u, &x, &got)); /* was too old to go back */
+    w.conf.timeouts.pool_idle = 50;
+    w.conf.timeouts.pool_life = 60000;
+    assert_int_equal(get(&w, &x), 0);
+    upstream_put(w.u, &x, w.got.stream);
+    run_some(&w.loop, 200);
+    assert_false(upstream_take(w.u, &x, &got)); /* nobody wanted it */
+    end(&w);
+}
+
 /* Cancelled at every stage: no callback, nothing left over (loop_end would see it). */
 static void cancelled(void **state)
 {
@@ -943,6 +973,7 @@ int main(void)
         cmocka_unit_test(pool_reuses),
         cmocka_unit_test(pool_drops_stale),
         cmocka_unit_test(pool_is_bounded),
+        cmocka_unit_test(pool_lets_go),
         cmocka_unit_test(cancelled),
         cmocka_unit_test(bad_setup),
     };
