@@ -23,7 +23,7 @@ _gvm_options() {
     undo) echo "--dry-run --force --help --json --last" ;;
     runs) echo "--help --json" ;;
     logs) echo "--dir --follow --help --json" ;;
-    events) echo "--agent --decision --dir --follow --help --host --json --kind --last --run --since --until" ;;
+    events) echo "--agent --decision --dir --follow --help --host --index --json --kind --last --run --since --until" ;;
     stats) echo "--agent --decision --dir --help --host --json --run --since --until" ;;
     audit) echo "--bundle --ca --chain --dir --entry --format --help --json --key --listen --origin --out --redact --resume --run --since --tiles --timestamp --url --where --witness" ;;
     status) echo "--help --json" ;;

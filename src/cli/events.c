@@ -25,13 +25,15 @@ const char cli_events_usage[] =
     "      --until WHEN    only before\n"
     "  -n, --last N        only the last N of these\n"
     "  -f, --follow        go on as new ones come\n"
+    "      --index         print nothing, only bring the index over the record up to\n"
+    "                      date; gvmd runs it\n"
     "      --dir DIR       read the ledger in DIR\n"
     "      --json          one JSON object a line: the entry, with its \"index\"\n"
     "  -h, --help          this text\n";
 
 struct events {
     struct cli_reading read;
-    bool follow;
+    bool follow, fill;
     unsigned style;
     uint64_t last;  /* 0: all */
     uint64_t index; /* of the entry being printed */
@@ -59,6 +61,8 @@ static int show(struct events *v, struct gvm_err *err)
     struct gvm_str line;
     uint64_t index, end = 0;
     int r = cli_reading_open(&v->read, err);
+    if (r == 0 && v->fill)
+        return gvm_index_fill(v->read.index, err);
     if (r == 0)
         r = gvm_index_search(v->read.index, &v->read.filter, v->last, &s, err);
     if (r < 0)
@@ -79,9 +83,10 @@ static int parse_option(struct events *v, int c, const char *arg)
         return gvm_parse_u64(gvm_str(arg), GVM_INDEX_LAST, &v->last) < 0 || !v->last
                    ? cli_usage("events", "-n takes a number from 1 to %u", GVM_INDEX_LAST)
                    : 0;
-    if (c != 'f')
+    if (c != 'f' && c != 'i')
         return cli_reading_option(&v->read, c, arg);
-    v->follow = true;
+    v->follow |= c == 'f';
+    v->fill |= c == 'i';
     return 0;
 }
 
@@ -95,6 +100,7 @@ static int parse(struct events *v, int argc, char **argv)
         {"kind", required_argument, NULL, READ_KIND},
         {"last", required_argument, NULL, 'n'},
         {"follow", no_argument, NULL, 'f'},
+        {"index", no_argument, NULL, 'i'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };

@@ -56,6 +56,14 @@ struct daemon_verify {
     char reason[256];
 };
 
+/* Filling the index in the background. */
+struct daemon_index {
+    pid_t pid; /* 0: no helper at work */
+    int64_t look_at;
+    uint64_t size; /* of the log when the last one began */
+    bool warned;
+};
+
 struct daemon_job;
 
 /* A file as it was when it was last looked at. */
@@ -81,6 +89,7 @@ struct daemon {
     int64_t names_ns;        /* when they are looked at again */
     struct gvm_conf_log log; /* as the daemon started */
     struct daemon_verify verify;
+    struct daemon_index index;
     int64_t started_ns;
     bool serving, stopping;
     pid_t publisher; /* 0: none runs */
@@ -110,6 +119,9 @@ void daemon_children_stop(struct daemon *d);
 
 /* ---- start.c: what each child gets with START ---- */
 int daemon_send_start(struct daemon *d, struct daemon_child *c, struct gvm_err *err) GVM_MUST_CHECK;
+/* The head as it lies there; nobody has checked its signature. False: none, or damaged. */
+struct gvm_checkpoint;
+bool daemon_read_head(const struct daemon *d, struct gvm_checkpoint *ret);
 
 /* ---- names.c: resolv.conf and hosts ---- */
 /* Writes the members "resolvers" and "hosts". */
@@ -154,6 +166,16 @@ int daemon_check_key(const struct daemon *d, const char *first, const char *now,
                      struct gvm_err *err) GVM_MUST_CHECK;
 /* Adds "voucher" for the ledger process, when its head is not signed by the present key yet. */
 void daemon_put_voucher(const struct daemon *d, struct gvm_jw *w);
+
+/* ---- helper.c ---- */
+/* Starts gvm with these arguments; idle: at the lowest priority. 0 when it cannot, which was
+ * logged. The caller waits for it. */
+pid_t daemon_helper_start(const struct daemon *d, const char *const argv[], bool idle);
+
+/* ---- index.c ---- */
+/* Starts `gvm events --index` when much is new; milliseconds until the next look. */
+int daemon_index_due(struct daemon *d);
+void daemon_index_stop(struct daemon *d);
 
 /* ---- publish.c ---- */
 /* Starts `gvm audit publish` when it is time; milliseconds until the next look, -1 = never. */

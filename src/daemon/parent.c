@@ -281,6 +281,7 @@ static void loop(struct daemon *d)
         int wait = sooner(daemon_children_due(d), daemon_job_due(d));
         wait = sooner(wait, daemon_publish_due(d));
         wait = sooner(wait, daemon_names_due(d));
+        wait = sooner(wait, daemon_index_due(d));
         wait = sooner(wait, daemon_verify_due(d));
         p[1 + DAEMON_CHILDREN] = (struct pollfd){.fd = d->verify.fd, .events = POLLIN};
         for (unsigned i = 0; i < DAEMON_CHILDREN; i++) {
@@ -347,6 +348,7 @@ int daemon_parent(int ready_fd)
     if (r == 0)
         loop(d);
     daemon_verify_stop(d);
+    daemon_index_stop(d);
     daemon_children_stop(d);
     daemon_publish_last(d);
     daemon_jobs_done(d);

@@ -1,14 +1,8 @@
 /* Heads leave the machine: `gvm audit publish`, a program of its own, run now and then and at the
- * end. The parent only starts it: nobody here needs the network or other people's files for this,
- * and the helper gets nothing but the environment and the terminal's stderr. */
-#include <errno.h>
-#include <fcntl.h>
+ * end. The parent only starts it: nobody here needs the network or other people's files for this.
+ */
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "daemon/daemon_int.h"
 
@@ -27,45 +21,10 @@ static uint32_t every_ms(const struct daemon *d)
     return best ? best->publish_ms : 0;
 }
 
-/* gvm stands beside gvmd. */
-static bool find_gvm(char dst[GVM_PATH_MAX])
-{
-    ssize_t n = readlink("/proc/self/exe", dst, GVM_PATH_MAX - 1);
-    if (n <= 0)
-        return false;
-    dst[n] = '\0';
-    char *slash = strrchr(dst, '/');
-    return slash && snprintf(slash, (size_t)(dst + GVM_PATH_MAX - slash), "/gvm") == 4;
-}
-
-/* After fork, before exec. */
-static void become(const struct daemon *d, const char *gvm)
-{
-    sigset_t none;
-    sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
-    (void)signal(SIGPIPE, SIG_DFL);
-    int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (null_fd < 0 || dup2(null_fd, 0) < 0 || dup2(2, 1) < 0 || setsid() < 0 ||
-        setenv("GVM_STATE_DIR", d->state, 1) < 0 || setenv("GVM_RUNTIME_DIR", d->runtime, 1) < 0 ||
-        setenv("GVM_CONFIG", d->config, 1) < 0)
-        _exit(1);
-    (void)syscall(SYS_close_range, 3, ~0u, 0);
-    execl(gvm, "gvm", "audit", "publish", (char *)NULL);
-    _exit(127);
-}
-
 static void start(struct daemon *d)
 {
-    char gvm[GVM_PATH_MAX];
-    if (!find_gvm(gvm))
-        return;
-    pid_t pid = fork();
-    if (pid == 0)
-        become(d, gvm);
-    if (pid < 0)
-        gvm_log(GVM_LOG_WARN, "cannot start gvm audit publish: %s", strerrordesc_np(errno));
-    d->publisher = pid < 0 ? 0 : pid;
+    static const char *const argv[] = {"gvm", "audit", "publish", NULL};
+    d->publisher = daemon_helper_start(d, argv, false);
     d->publisher_since = gvm_mono_ns();
 }
 

@@ -478,3 +478,8 @@ int index_ready(struct gvm_index *ix, struct gvm_err *err)
     }
     return 0;
 }
+
+int gvm_index_fill(struct gvm_index *ix, struct gvm_err *err)
+{
+    return index_ready(ix, err);
+}

@@ -58,6 +58,10 @@ const char *gvm_index_note(const struct gvm_index *ix);
 /* Told while many entries are taken into the index: of `total` so far `done`. */
 void gvm_index_on_progress(struct gvm_index *ix, void (*fn)(uint64_t done, uint64_t total));
 
+/* Brings the index up to the signed head, as the first question does: before anybody asks. 0 also
+ * when there is no index to be had; gvm_index_note() says why. */
+int gvm_index_fill(struct gvm_index *ix, struct gvm_err *err) GVM_MUST_CHECK;
+
 struct gvm_index_search;
 /* Entries that match, oldest first; with `last` only the newest so many of them (<=
  * GVM_INDEX_LAST). One search at a time; free it before the index. */
