@@ -1,4 +1,5 @@
 #include "cli/changes.h"
+#include "sandbox/sandbox.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -130,11 +131,18 @@ int cli_changes_alloc(struct cli_changes *c, struct gvm_err *err)
     return good ? 0 : gvm_err_set(err, ENOMEM, "out of memory");
 }
 
+bool cli_run_killed(const struct gvm_run_record *rec)
+{
+    return !rec->ended_ns && !gvm_run_is_live(rec);
+}
+
 int cli_changes_open(int argc, char **argv, struct cli_changes *ret, struct gvm_err *err)
 {
     *ret = (struct cli_changes){0};
     int at = optind;
     int r = cli_changes_find(argc, argv, &at, ret, err);
+    if (r == 0 && cli_run_killed(&ret->rec))
+        gvm_sandbox_sweep(ret->dir); /* its launcher could not */
     if (r == 0)
         r = cli_file_rules_load(NULL, ret->rec.workspace, &ret->rules, err);
     if (r == 0)

@@ -32,6 +32,8 @@ struct cli_changes {
     const char *how;            /* "commit", "review", "auto": for the record */
 };
 
+/* Its launcher is gone without a word. */
+bool cli_run_killed(const struct gvm_run_record *rec);
 /* Reads [RUN] [PATHS...] from argv[optind..]: the first is the run when it names one. Paths are
  * absolute, or relative to the current directory inside the workspace, or else to the workspace.
  * -ENOENT when a path has no change. *ret is given to cli_changes_done(), after a failure too. */

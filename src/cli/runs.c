@@ -1,6 +1,7 @@
 /* gvm runs: every run this machine remembers. */
 #include "cli/changes.h"
 #include "cli/verbs.h"
+#include "sandbox/sandbox.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -19,7 +20,7 @@ static const char *state_of(const struct gvm_run_record *rec)
 {
     if (rec->ended_ns)
         return rec->why[0] ? "stopped" : "ended";
-    return gvm_run_is_live(rec) ? "running" : "killed";
+    return cli_run_killed(rec) ? "killed" : "running";
 }
 
 /* Changes waiting; -1 when they cannot be listed (said in the table, null in JSON). */
@@ -106,6 +107,8 @@ static int list(bool json, struct gvm_err *err)
             cli_say("run %s: %s", ids[i], bad.text);
             continue;
         }
+        if (cli_run_killed(&rec))
+            gvm_sandbox_sweep(dir); /* its launcher could not */
         int64_t pending = count_pending(dir);
         if (json)
             r = print_json(ids[i], &rec, pending, err);

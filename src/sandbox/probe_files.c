@@ -8,7 +8,9 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -82,6 +84,42 @@ static int try_secret(const struct probe *p, const struct probe_places *at)
     snprintf(path, sizeof(path), "%s/%s", p->b ? at->workspace : at->home,
              p->b ? work_secrets[p->a] : secrets[p->a]);
     return shows(path, at->mark) ? 0 : ENOENT;
+}
+
+/* a: 0 a link that leads out of the workspace, 1 a hidden directory made anew, 2 its parent under
+ * another name */
+static int try_around(const struct probe *p, const struct probe_places *at)
+{
+    char from[GVM_PATH_MAX], to[GVM_PATH_MAX];
+    int r = 0;
+    snprintf(from, sizeof(from), "%s/.ssh/id_ed25519", at->home);
+    if (p->a == 0) {
+        snprintf(to, sizeof(to), "%s/probe-link", at->workspace);
+        r = symlink(from, to);
+    } else if (p->a == 1) {
+        snprintf(to, sizeof(to), "%s/.ssh", at->home);
+        r = mkdir(to, 0700);
+        snprintf(to, sizeof(to), "%s", from);
+    } else {
+        snprintf(from, sizeof(from), "%s/deep", at->workspace);
+        snprintf(to, sizeof(to), "%s/probe-moved", at->workspace);
+        r = rename(from, to);
+        snprintf(to, sizeof(to), "%s/probe-moved/er/.env", at->workspace);
+    }
+    return shows(to, at->mark) ? 0 : r < 0 ? errno : ENOENT;
+}
+
+/* Variables that make later commands run something else. */
+static int try_poison(const struct probe *p, const struct probe_places *at)
+{
+    static const char *const names[] = {"LD_PRELOAD",    "LD_LIBRARY_PATH", "NODE_OPTIONS",
+                                        "PYTHONSTARTUP", "BASH_ENV",        "PERL5OPT"};
+    (void)p;
+    (void)at;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (getenv(names[i]))
+            return 0;
+    return ENOENT;
 }
 
 static int try_environment(const struct probe *p, const struct probe_places *at)
@@ -281,6 +319,10 @@ static const struct probe probes[] = {
     {"T-N09", "an ssh key in the workspace", PROBE_DENIED, try_secret, 3, 1, 0},
     {"T-N09", "gvm.toml in the workspace", PROBE_DENIED, try_secret, 4, 1, 0},
     {"T-N09", "credentials.json", PROBE_DENIED, try_secret, 5, 1, 0},
+    {"F2", "a secret by a link out of the workspace", PROBE_DENIED, try_around, 0, 0, 0},
+    {"F3", "a hidden place made anew, then read", PROBE_DENIED, try_around, 1, 0, 0},
+    {"F4", "a secret whose folder was renamed", PROBE_DENIED, try_around, 2, 0, 0},
+    {"F12", "variables that make programs run others", PROBE_DENIED, try_poison, 0, 0, 0},
     {"T-N10", "the caller's variables", PROBE_DENIED, try_environment, 0, 0, 0},
     {"K8", "the caller's variables in /proc", PROBE_DENIED, try_proc, 0, 0, 0},
     {"K1", "a socket file of the host", PROBE_DENIED, try_connect, SOCK_STREAM, 0, 0},

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -209,6 +210,33 @@ static int do_thread(const struct probe *p, const struct probe_places *at)
     return r ? r : pthread_join(t, NULL);
 }
 
+/* What a call names is rewritten while somebody decides about it. */
+static char contested[16];
+static volatile bool contest_over;
+
+static void *rewrite(void *arg)
+{
+    while (!contest_over) {
+        memcpy(contested, "/tmp", 5);
+        memcpy(contested, "/proc", 6);
+    }
+    return arg;
+}
+
+static int try_race(const struct probe *p, const struct probe_places *at)
+{
+    pthread_t t;
+    int code = EPERM;
+    (void)at;
+    if (pthread_create(&t, NULL, rewrite, NULL) != 0)
+        return 0;
+    for (long i = 0; i < p->a && code; i++)
+        code = result(mount("none", contested, "tmpfs", 0, NULL));
+    contest_over = true;
+    pthread_join(t, NULL);
+    return code;
+}
+
 static int do_exec(const struct probe *p, const struct probe_places *at)
 {
     (void)p;
@@ -267,7 +295,8 @@ static const struct probe probes[] = {
     {"-", "asking for routes", PROBE_WORKS, try_socket, AF_NETLINK, SOCK_RAW, 0},
     {"-", "a pair of sockets", PROBE_WORKS, do_pair, 0, 0, 0},
     {"T-V05", "mount", PROBE_REFUSED, try_mount, 0, 0, 0},
-    {"T-V05", "remount", PROBE_REFUSED, try_remount, 0, 0, 0},
+    {"K9", "a race against who refuses it", PROBE_REFUSED, try_race, 2000, 0, 0},
+    {"T-V05 F11", "remount", PROBE_REFUSED, try_remount, 0, 0, 0},
     {"T-O1", "umount", PROBE_REFUSED, try_umount, 0, 0, 0},
     {"T-V05", "open_tree", PROBE_REFUSED, try_call, 428, 0, 0},
     {"T-V05", "fsopen", PROBE_REFUSED, try_call, 430, 0, 0},

@@ -93,6 +93,7 @@ struct stage {
     char mark[40], abstract[48];
     int sockets[2]; /* a file in the workspace, an abstract name */
     pid_t victim;
+    unsigned heard; /* refused calls that were told of */
     int out[2], kept_stdout;
 };
 
@@ -183,7 +184,9 @@ static int set_stage(struct stage *s, struct gvm_err *err)
         pause();
         _exit(0);
     }
-    if (s->victim < 0 || setenv("GVM_SELFTEST_SECRET", s->mark, 1) < 0)
+    /* Set where it does no harm to this process, which is loaded already. */
+    if (s->victim < 0 || setenv("GVM_SELFTEST_SECRET", s->mark, 1) < 0 ||
+        setenv("LD_PRELOAD", "/nonexistent/poison.so", 1) < 0)
         return gvm_err_sys(err, errno, "cannot start a process that must not be reached");
     return 0;
 }
@@ -191,6 +194,7 @@ static int set_stage(struct stage *s, struct gvm_err *err)
 static void strike_stage(struct stage *s)
 {
     unsetenv("GVM_SELFTEST_SECRET");
+    unsetenv("LD_PRELOAD");
     for (int i = 0; i < 2; i++)
         gvm_close(&s->sockets[i]);
     if (s->victim > 0) {
@@ -208,6 +212,27 @@ static void strike_stage(struct stage *s)
 
 /* ---- outside: the sandbox ---- */
 
+/* What the probes say, and what is refused them meanwhile. */
+static int listen_to(struct stage *s, struct gvm_sandbox *box, struct gvm_buf *out,
+                     struct gvm_err *err)
+{
+    struct gvm_sandbox_denied denied;
+    char mem[4096];
+    for (;;) {
+        struct pollfd p[2] = {{.fd = s->out[0], .events = POLLIN},
+                              {.fd = gvm_sandbox_denials_fd(box), .events = POLLIN}};
+        if (poll(p, 2, -1) < 0 && errno != EINTR)
+            return gvm_err_sys(err, errno, "cannot wait for the probes");
+        while (p[1].revents && gvm_sandbox_denied(box, &denied) == 1)
+            s->heard++;
+        ssize_t n = p[0].revents ? read(s->out[0], mem, sizeof(mem)) : -1;
+        if (n == 0)
+            return 0;
+        if (n > 0 && gvm_buf_add(out, mem, (size_t)n) < 0)
+            return gvm_err_set(err, EIO, "cannot read what the probes say");
+    }
+}
+
 static int run_inside(struct stage *s, const char *self, struct gvm_buf *out, struct gvm_err *err)
 {
     static const char no_ca[] =
@@ -221,8 +246,12 @@ static int run_inside(struct stage *s, const char *self, struct gvm_buf *out, st
     const char *const argv[] = {self,    "selftest",  "--inside",  s->home, s->work, half[0],
                                 half[1], "host.sock", s->abstract, victim,  NULL};
     struct gvm_arena *a = gvm_arena_new(4u << 20);
-    struct gvm_sandbox_plan plan = {
-        .run = "selftest", .argv = argv, .workspace = s->work, .home = s->home, .run_dir = run_dir};
+    struct gvm_sandbox_plan plan = {.run = "selftest",
+                                    .argv = argv,
+                                    .workspace = s->work,
+                                    .home = s->home,
+                                    .run_dir = run_dir,
+                                    .record = true};
     struct gvm_sandbox *box = NULL;
     int code = 0, r = gvm_mkdirs(run_dir, 0700, err);
     if (r == 0)
@@ -235,8 +264,8 @@ static int run_inside(struct stage *s, const char *self, struct gvm_buf *out, st
     gvm_close(&s->out[1]);
     if (dup2(s->kept_stdout, 1) < 0 && r == 0)
         r = gvm_err_sys(err, errno, "cannot restore stdout");
-    if (r == 0 && gvm_read_fd(s->out[0], out) < 0)
-        r = gvm_err_set(err, EIO, "cannot read what the probes say");
+    if (r == 0)
+        r = listen_to(s, box, out, err);
     if (r == 0)
         r = gvm_sandbox_wait(box, &code, err);
     if (r == 0 && gvm_sandbox_exec_error(box))
@@ -319,11 +348,11 @@ static void report_list(const struct probe *list, size_t n, const struct told *t
     }
 }
 
-static void report_one(const char *rows, const char *what, bool held, gvm_sandbox_probed_fn *each,
-                       void *arg)
+static void report_one(const char *rows, const char *what, bool held, const char *good,
+                       gvm_sandbox_probed_fn *each, void *arg)
 {
     struct gvm_sandbox_probed p = {.rows = rows, .what = what, .held = held};
-    snprintf(p.got, sizeof(p.got), "%s", held ? "unharmed" : "reached");
+    snprintf(p.got, sizeof(p.got), "%s", held ? good : "not so");
     each(arg, &p);
 }
 
@@ -335,9 +364,12 @@ static void report_outside(const struct stage *s, gvm_sandbox_probed_fn *each, v
     struct pollfd p[2] = {{.fd = s->sockets[0], .events = POLLIN},
                           {.fd = s->sockets[1], .events = POLLIN}};
     snprintf(path, sizeof(path), "%s/probe-file", s->work);
-    report_one("-", "outside: the workspace is as it was", lstat(path, &st) < 0, each, arg);
-    report_one("K1 K3", "outside: nobody came to the sockets", poll(p, 2, 0) == 0, each, arg);
-    report_one("K3", "outside: the process lives", kill(s->victim, 0) == 0, each, arg);
+    report_one("-", "outside: the workspace is as it was", lstat(path, &st) < 0, "unharmed", each,
+               arg);
+    report_one("K1 K3", "outside: nobody came to the sockets", poll(p, 2, 0) == 0, "unharmed", each,
+               arg);
+    report_one("K9", "outside: refused calls were told of", s->heard > 100, "told", each, arg);
+    report_one("K3", "outside: the process lives", kill(s->victim, 0) == 0, "unharmed", each, arg);
 }
 
 int gvm_sandbox_selftest(const char *self, gvm_sandbox_probed_fn *each, void *arg,

@@ -68,7 +68,7 @@ def kernel_probes():
     for row in rows:
         tap.ok(row["held"] is True, f"selftest: {row['rows']} {row['what']}: {row['must']}", row)
     named = " ".join(r["rows"] for r in rows).split()
-    for case in ("K1 K2 K3 K4 K5 K6 K7 K8 K10 K11 K12 T-V01 T-V02 T-V03 T-V05 T-V07 T-V08 T-V10 T-V11 T-V12 T-V13 T-V14 T-E1 T-E2 T-E3"
+    for case in ("K1 K2 K3 K4 K5 K6 K7 K8 K9 K10 K11 K12 F2 F3 F4 F11 F12 T-V01 T-V02 T-V03 T-V05 T-V07 T-V08 T-V10 T-V11 T-V12 T-V13 T-V14 T-E1 T-E2 T-E3"
                  " T-E4 T-E5 T-N01 T-N02 T-N03 T-N04 T-N05 T-N07 T-N09 T-N10 T-N11").split():
         tap.ok(case in named, f"selftest covers {case}")
     got = home.gvm("selftest", "--all").stdout
