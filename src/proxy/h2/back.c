@@ -250,35 +250,6 @@ static struct h2_call *call_of(nghttp2_session *ng, int32_t id)
     return nghttp2_session_get_stream_user_data(ng, id);
 }
 
-static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void *arg)
-{
-    struct h2_up *up = arg;
-    (void)ng;
-    h2_charge(&up->s, hd);
-    return 0;
-}
-
-static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
-{
-    struct h2_up *up = arg;
-    (void)ng;
-    (void)frame;
-    h2_block_begin(&up->s.block);
-    return 0;
-}
-
-static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint8_t *name,
-                     size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
-                     void *arg)
-{
-    struct h2_up *up = arg;
-    (void)ng;
-    (void)frame;
-    (void)flags;
-    h2_block_add(&up->s.block, name, name_len, value, value_len);
-    return 0;
-}
-
 static int on_invalid_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint8_t *name,
                              size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
                              void *arg)
@@ -354,11 +325,8 @@ static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void 
 const nghttp2_session_callbacks *h2_up_callbacks(void)
 {
     static nghttp2_session_callbacks *cb;
-    if (cb || nghttp2_session_callbacks_new(&cb) != 0)
+    if (cb || !(cb = h2_callbacks()))
         return cb;
-    nghttp2_session_callbacks_set_on_begin_frame_callback(cb, on_begin_frame);
-    nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin_headers);
-    nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
     nghttp2_session_callbacks_set_on_invalid_header_callback(cb, on_invalid_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data);

@@ -15,6 +15,8 @@ static struct h2_stream *stream_of(nghttp2_session *ng, int32_t id)
     return nghttp2_session_get_stream_user_data(ng, id);
 }
 
+static_assert(offsetof(struct h2_front, s) == 0, "callbacks get the session");
+
 /* ---- streams ---- */
 
 static struct h2_stream *new_stream(struct h2_front *f, int32_t id)
@@ -246,27 +248,6 @@ static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void 
     return 0;
 }
 
-static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
-{
-    struct h2_front *f = arg;
-    (void)ng;
-    (void)frame;
-    h2_block_begin(&f->s.block);
-    return 0;
-}
-
-static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint8_t *name,
-                     size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
-                     void *arg)
-{
-    struct h2_front *f = arg;
-    (void)ng;
-    (void)frame;
-    (void)flags;
-    h2_block_add(&f->s.block, name, name_len, value, value_len);
-    return 0;
-}
-
 /* There is no request yet that could be refused: the connection's own stands for it in the record.
  */
 static void record_malformed(struct h2_front *f, const char *reason)
@@ -400,11 +381,9 @@ static int on_frame_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *
 static const nghttp2_session_callbacks *callbacks(void)
 {
     static nghttp2_session_callbacks *cb;
-    if (cb || nghttp2_session_callbacks_new(&cb) != 0)
+    if (cb || !(cb = h2_callbacks()))
         return cb;
     nghttp2_session_callbacks_set_on_begin_frame_callback(cb, on_begin_frame);
-    nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin_headers);
-    nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
     nghttp2_session_callbacks_set_on_invalid_header_callback(cb, on_invalid_header);
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(cb, on_invalid_frame);
     nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame);
@@ -450,7 +429,7 @@ void px_h2_start(struct px_conn *c)
         f->conn = c;
         f->s.over = over;
     }
-    if (!f || h2_session_init(&f->s, c->px, c->agent, true, callbacks(), f) < 0) {
+    if (!f || h2_session_init(&f->s, c->px, c->agent, true, callbacks()) < 0) {
         px_conn_close(c, 0, NULL);
         return;
     }

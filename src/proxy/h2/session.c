@@ -55,6 +55,75 @@ void h2_charge_reset(struct h2_session *s)
     charge(s, COST_RESET);
 }
 
+/* ---- what both sides do with what comes ---- */
+
+/* A field in a block: its lengths, then its bytes. */
+struct lengths {
+    uint32_t name, value;
+};
+
+static void block_begin(struct h2_block *b)
+{
+    gvm_buf_reset(&b->mem);
+    b->n = 0;
+    b->size = 0;
+    b->too_large = false;
+}
+
+static void block_add(struct h2_block *b, const uint8_t *name, size_t name_len,
+                      const uint8_t *value, size_t value_len)
+{
+    struct lengths l = {(uint32_t)name_len, (uint32_t)value_len};
+    b->size += name_len + value_len + 32;
+    if (b->too_large || b->size > GVM_MAX_HEAD || ++b->n > GVM_MAX_HEADERS) {
+        b->too_large = true;
+        return;
+    }
+    gvm_buf_add(&b->mem, &l, sizeof l);
+    gvm_buf_add(&b->mem, name, name_len);
+    gvm_buf_add(&b->mem, value, value_len);
+    b->too_large = b->mem.failed;
+}
+
+static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void *arg)
+{
+    (void)ng;
+    h2_charge(arg, hd);
+    return 0;
+}
+
+static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
+{
+    struct h2_session *s = arg;
+    (void)ng;
+    (void)frame;
+    block_begin(&s->block);
+    return 0;
+}
+
+static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint8_t *name,
+                     size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
+                     void *arg)
+{
+    struct h2_session *s = arg;
+    (void)ng;
+    (void)frame;
+    (void)flags;
+    block_add(&s->block, name, name_len, value, value_len);
+    return 0;
+}
+
+nghttp2_session_callbacks *h2_callbacks(void)
+{
+    nghttp2_session_callbacks *cb;
+    if (nghttp2_session_callbacks_new(&cb) != 0)
+        return NULL;
+    nghttp2_session_callbacks_set_on_begin_frame_callback(cb, on_begin_frame);
+    nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin_headers);
+    nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
+    return cb;
+}
+
 /* ---- life ---- */
 
 static nghttp2_option *options(void)
@@ -70,14 +139,13 @@ static nghttp2_option *options(void)
     return o;
 }
 
-static int make(struct h2_session *s, bool server, const nghttp2_session_callbacks *callbacks,
-                void *arg)
+static int make(struct h2_session *s, bool server, const nghttp2_session_callbacks *callbacks)
 {
     nghttp2_option *o = options();
     if (!o)
         return NGHTTP2_ERR_NOMEM;
-    int r = server ? nghttp2_session_server_new2(&s->ng, callbacks, arg, o)
-                   : nghttp2_session_client_new2(&s->ng, callbacks, arg, o);
+    int r = server ? nghttp2_session_server_new2(&s->ng, callbacks, s, o)
+                   : nghttp2_session_client_new2(&s->ng, callbacks, s, o);
     nghttp2_option_del(o);
     return r;
 }
@@ -103,14 +171,14 @@ static int greet(nghttp2_session *ng, bool server)
 }
 
 int h2_session_init(struct h2_session *s, struct px *px, struct stream *stream, bool server,
-                    const nghttp2_session_callbacks *callbacks, void *arg)
+                    const nghttp2_session_callbacks *callbacks)
 {
     s->px = px;
     s->stream = stream;
     s->credit = CREDIT_MAX;
     s->credit_ns = gvm_mono_ns();
     gvm_buf_init(&s->block.mem, 2 * GVM_MAX_HEAD);
-    if (!callbacks || make(s, server, callbacks, arg) != 0 || greet(s->ng, server) != 0)
+    if (!callbacks || make(s, server, callbacks) != 0 || greet(s->ng, server) != 0)
         return -ENOMEM;
     h2_mark(s);
     return 0;
@@ -189,33 +257,6 @@ ssize_t h2_take(struct gvm_buf *from, uint8_t *frame, size_t cap)
 }
 
 /* ---- header blocks ---- */
-
-struct lengths {
-    uint32_t name, value;
-};
-
-void h2_block_begin(struct h2_block *b)
-{
-    gvm_buf_reset(&b->mem);
-    b->n = 0;
-    b->size = 0;
-    b->too_large = false;
-}
-
-void h2_block_add(struct h2_block *b, const uint8_t *name, size_t name_len, const uint8_t *value,
-                  size_t value_len)
-{
-    struct lengths l = {(uint32_t)name_len, (uint32_t)value_len};
-    b->size += name_len + value_len + 32;
-    if (b->too_large || b->size > GVM_MAX_HEAD || ++b->n > GVM_MAX_HEADERS) {
-        b->too_large = true;
-        return;
-    }
-    gvm_buf_add(&b->mem, &l, sizeof l);
-    gvm_buf_add(&b->mem, name, name_len);
-    gvm_buf_add(&b->mem, value, value_len);
-    b->too_large = b->mem.failed;
-}
 
 bool h2_block_next(const struct h2_block *b, size_t *at, struct gvm_header *ret)
 {

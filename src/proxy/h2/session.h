@@ -36,9 +36,12 @@ struct h2_session {
     void (*over)(struct h2_session *s); /* it said all and nothing more is to come, or it broke */
 };
 
-/* `callbacks` are those of h2_callbacks(); `arg` is what they get. */
+/* Callbacks that gather header blocks in s->block and charge the peer for its frames; a side adds
+ * its own. They all get the session, which is the first member of a side's own struct. NULL: out of
+ * memory. */
+nghttp2_session_callbacks *h2_callbacks(void) GVM_MUST_CHECK;
 int h2_session_init(struct h2_session *s, struct px *px, struct stream *stream, bool server,
-                    const nghttp2_session_callbacks *callbacks, void *arg) GVM_MUST_CHECK;
+                    const nghttp2_session_callbacks *callbacks) GVM_MUST_CHECK;
 void h2_session_done(struct h2_session *s);
 
 /* Feeds what was read. The peer's errors are answered with GOAWAY and set s->broken. */
@@ -52,9 +55,6 @@ void h2_send(struct h2_session *s);
 void h2_charge(struct h2_session *s, const nghttp2_frame_hd *hd);
 void h2_charge_reset(struct h2_session *s);
 
-void h2_block_begin(struct h2_block *b);
-void h2_block_add(struct h2_block *b, const uint8_t *name, size_t name_len, const uint8_t *value,
-                  size_t value_len);
 /* Field by field; *at is 0 at first. */
 bool h2_block_next(const struct h2_block *b, size_t *at, struct gvm_header *ret);
 /* Appends its fields as lines: trailers. Pseudo-fields are not there (nghttp2 refused them). */

@@ -1,11 +1,15 @@
 /* The upstream's side of HTTP/2: requests of the same key (upstream_key()) share a connection. One
  * that the server turns away (GOAWAY, REFUSED_STREAM) was not touched and may be sent again. */
+#include <assert.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "proxy/h2/up.h"
 
 #define SESSIONS_MAX 512u
 #define BODY_ROOM    16384u /* window of the whole connection that a new body needs */
+
+static_assert(offsetof(struct h2_up, s) == 0, "callbacks get the session");
 
 static struct gvm_str key_of(const struct h2_up *up)
 {
@@ -177,7 +181,7 @@ static struct h2_up *new_up(struct px *px, struct stream *stream, struct gvm_str
         memcpy(up->key, key.p, key.n);
     up->key_len = key.n;
     up->s.over = over;
-    if (h2_session_init(&up->s, px, stream, false, h2_up_callbacks(), up) < 0) {
+    if (h2_session_init(&up->s, px, stream, false, h2_up_callbacks()) < 0) {
         h2_session_done(&up->s);
         free(up);
         return NULL;
