@@ -6,7 +6,8 @@
  *
  * Flow control. A connection's window is given back at once, so that no stream waits for another; a
  * stream's window only as the other side drains. What a stream can make us keep is therefore its
- * window, and what a connection can, its window times GVM_MAX_STREAMS.
+ * window, and what a connection can, its window times GVM_MAX_STREAMS; what a run can is bounded by
+ * its bill (GVM_RUN_MEMORY).
  *
  * Nothing is sent from inside a callback: a session that has something to say is marked, and speaks
  * at the end of the turn of the loop, after the decisions of that turn went to the ledger
