@@ -87,7 +87,7 @@ struct daemon {
     uint32_t next_policy;
     struct daemon_name_file names[DAEMON_NAME_FILES];
     int64_t names_ns;        /* when they are looked at again */
-    struct gvm_conf_log log; /* as the daemon started */
+    struct gvm_conf_log log; /* how the log is kept: of the default configuration in force */
     struct daemon_verify verify;
     struct daemon_index index;
     int64_t started_ns;
@@ -119,6 +119,8 @@ void daemon_children_stop(struct daemon *d);
 
 /* ---- start.c: what each child gets with START ---- */
 int daemon_send_start(struct daemon *d, struct daemon_child *c, struct gvm_err *err) GVM_MUST_CHECK;
+/* A reload may say otherwise how the log is kept and verified. */
+void daemon_log_changed(struct daemon *d, const struct gvm_conf_log *log);
 /* The head as it lies there; nobody has checked its signature. False: none, or damaged. */
 struct gvm_checkpoint;
 bool daemon_read_head(const struct daemon *d, struct gvm_checkpoint *ret);
@@ -191,6 +193,8 @@ int daemon_verify_due(struct daemon *d);
 void daemon_verify_read(struct daemon *d);
 /* Adds "verified": the last verdict, or null. */
 void daemon_verify_json(struct gvm_jw *w, const struct daemon *d);
+/* d->log says another period, or none. */
+void daemon_verify_changed(struct daemon *d);
 void daemon_verify_stop(struct daemon *d);
 
 /* ---- parent.c ---- */

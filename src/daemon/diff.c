@@ -130,7 +130,25 @@ static bool reordered(const struct side *fresh)
     return false;
 }
 
-static void put_settings(struct gvm_jw *w, const struct gvm_json *old, const struct gvm_json *fresh)
+/* How the log is kept is not in the policy text. */
+static void put_log(struct gvm_jw *w, const struct gvm_conf_log *a, const struct gvm_conf_log *b)
+{
+    const struct {
+        const char *name;
+        bool changed;
+    } rows[] = {
+        {"audit.segment_size", a->segment_bytes != b->segment_bytes},
+        {"audit.keep_size", a->keep_bytes != b->keep_bytes},
+        {"audit.keep_age", a->keep_ms != b->keep_ms},
+        {"audit.verify_every", a->verify_ms != b->verify_ms || a->verify_off != b->verify_off},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].changed)
+            gvm_jw_strz(w, rows[i].name);
+}
+
+static void put_settings(struct gvm_jw *w, const struct gvm_json *old, const struct gvm_json *fresh,
+                         const struct gvm_conf_log *old_log, const struct gvm_conf_log *log)
 {
     gvm_jw_key(w, "settings");
     gvm_jw_array(w);
@@ -139,10 +157,12 @@ static void put_settings(struct gvm_jw *w, const struct gvm_json *old, const str
         if (!gvm_str_eqz(v->key, "rules") && (!o || !gvm_str_eq(o->raw, v->raw)))
             gvm_jw_str(w, v->key);
     }
+    put_log(w, old_log, log);
     gvm_jw_array_end(w);
 }
 
-static void put(struct gvm_jw *w, struct side *old, struct side *fresh, bool credentials)
+static void put(struct gvm_jw *w, struct side *old, struct side *fresh,
+                const struct daemon_policy *a, const struct daemon_policy *b)
 {
     for (size_t i = 0; i < fresh->n; i++) {
         struct rule *r = &fresh->rules[i];
@@ -155,8 +175,8 @@ static void put(struct gvm_jw *w, struct side *old, struct side *fresh, bool cre
     put_list(w, old, false, REMOVED);
     put_list(w, fresh, true, CHANGED);
     gvm_jw_kbool(w, "reordered", reordered(fresh));
-    put_settings(w, old->top, fresh->top);
-    gvm_jw_kbool(w, "credentials", credentials);
+    put_settings(w, old->top, fresh->top, &a->log, &b->log);
+    gvm_jw_kbool(w, "credentials", !daemon_same_bytes(a->cred_fd, b->cred_fd));
     gvm_jw_object_end(w);
 }
 
@@ -167,7 +187,7 @@ void daemon_policy_diff(struct gvm_jw *w, const struct daemon_policy *old,
     struct side x = {.n = 0}, y = {.n = 0};
     gvm_jw_key(w, "diff");
     if (a && open_side(a, old->policy_fd, &x) == 0 && open_side(a, fresh->policy_fd, &y) == 0)
-        put(w, &x, &y, !daemon_same_bytes(old->cred_fd, fresh->cred_fd));
+        put(w, &x, &y, old, fresh);
     else
         gvm_jw_null(w);
     gvm_map_free(x.by_name);

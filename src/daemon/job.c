@@ -141,6 +141,8 @@ static void finish(struct daemon *d)
         *it->place = it->fresh;
         it->fresh = (struct daemon_policy){.policy_fd = -1, .cred_fd = -1};
     }
+    if (j->what == RELOAD && default_policy(d)->is_default)
+        daemon_log_changed(d, &default_policy(d)->log);
     if (j->reply)
         send_info(d, j->reply, j->what == LOAD ? j->items[0].place : default_policy(d),
                   j->what == RELOAD);

@@ -116,3 +116,14 @@ int daemon_send_start(struct daemon *d, struct daemon_child *c, struct gvm_err *
     gvm_buf_done(&out);
     return r;
 }
+
+void daemon_log_changed(struct daemon *d, const struct gvm_conf_log *log)
+{
+    struct gvm_m_keep keep = {log->segment_bytes, log->keep_bytes, log->keep_ms};
+    bool verify = d->log.verify_ms != log->verify_ms || d->log.verify_off != log->verify_off;
+    d->log = *log; /* also for a ledger process that is started anew */
+    (void)daemon_child_send(daemon_child(d, GVM_ROLE_LEDGER), GVM_MSG_KEEP, 0, &keep, sizeof keep,
+                            NULL, 0);
+    if (verify)
+        daemon_verify_changed(d);
+}

@@ -188,6 +188,11 @@ void daemon_verify_init(struct daemon *d)
     d->verify.due_ns = d->log.verify_off ? 0 : gvm_mono_ns() + FIRST_NS;
 }
 
+void daemon_verify_changed(struct daemon *d)
+{
+    d->verify.due_ns = d->log.verify_off ? 0 : gvm_mono_ns() + period(d);
+}
+
 int daemon_verify_due(struct daemon *d)
 {
     if (!d->verify.due_ns || d->verify.pid || !d->serving)

@@ -40,6 +40,7 @@ static const struct gvm_msg_row rows[GVM_MSG_MAX] = {
     [GVM_MSG_APPENDED] = {"APPENDED", LEDGER | CONTROL, PROXY | CONTROL | PARENT | CLIENT,
                           SIZE(gvm_m_appended), 0},
     [GVM_MSG_GATE] = {"GATE", LEDGER, PROXY | CONTROL | PARENT, SIZE(gvm_m_gate), 0},
+    [GVM_MSG_KEEP] = {"KEEP", PARENT, LEDGER, SIZE(gvm_m_keep), 0},
     [GVM_MSG_SIGN] = {"SIGN", LEDGER, KEYS, SIZE(gvm_m_sign), 0},
     [GVM_MSG_SIGNED] = {"SIGNED", KEYS, LEDGER, SIZE(gvm_m_signed), 0},
     [GVM_MSG_LEAF] = {"LEAF", PROXY, KEYS, SIZE(gvm_m_leaf), 0},

@@ -69,6 +69,8 @@ enum gvm_msg_type {
     GVM_MSG_APPENDED,
     /* ledger -> proxy, control, parent: struct gvm_m_gate: the log went bad or well again */
     GVM_MSG_GATE,
+    /* parent -> ledger: struct gvm_m_keep: how the log is kept from now on; no answer */
+    GVM_MSG_KEEP,
 
     /* ledger -> keys: struct gvm_m_sign; answer SIGNED struct gvm_m_signed | FAILED.
      * keys refuses a head smaller than, or unequal at the size of, one it signed before. */
@@ -122,9 +124,10 @@ enum gvm_msg_type {
      * FAILED. The run lives until RUN_FINISH or until this connection closes. */
     GVM_MSG_RUN_REGISTER,
     GVM_MSG_RUN_READY,
-    /* client -> control: JSON {"exit":N,"signal":N,"why":TEXT (may be absent: who ended it),"changes":{...},"kernel":{"tcp","dns_tcp",
-     * "dns_udp","refused"} or null: what the packet rules counted}; answer RUN_DONE JSON: the
-     * counts of proxy and kernel, and "alert": TEXT or null */
+    /* client -> control: JSON {"exit":N,"signal":N,"why":TEXT (may be absent: who ended
+     * it),"changes":{...},"kernel":{"tcp","dns_tcp", "dns_udp","refused"} or null: what the packet
+     * rules counted}; answer RUN_DONE JSON: the counts of proxy and kernel, and "alert": TEXT or
+     * null */
     GVM_MSG_RUN_FINISH,
     GVM_MSG_RUN_DONE,
     /* client -> control: JSON one ledger event
@@ -172,6 +175,9 @@ struct gvm_m_appended {
     int32_t error; /* 0 or positive errno: not in the log */
     uint32_t zero;
     uint64_t index; /* position in the log, from 0 */
+};
+struct gvm_m_keep { /* as in START: 0 for what is not limited, or not said */
+    uint64_t segment_bytes, keep_bytes, keep_ms;
 };
 struct gvm_m_gate {
     uint32_t open; /* 1: entries are being made durable; 0: forward nothing */

@@ -370,6 +370,19 @@ static void on_peer(struct process *p, struct gvm_msg *m)
         tell_gate(p, (enum gvm_role)peer.role);
 }
 
+/* The configuration was read again. */
+static void on_keep(struct process *p, const struct gvm_msg *m)
+{
+    struct gvm_m_keep keep;
+    memcpy(&keep, m->data, sizeof keep);
+    const int64_t most_ms = INT64_MAX / MS;
+    p->w->segment_max = keep.segment_bytes ? keep.segment_bytes : SEGMENT_MAX;
+    p->w->keep.bytes = keep.keep_bytes;
+    p->w->keep.age_ns = (keep.keep_ms < (uint64_t)most_ms ? (int64_t)keep.keep_ms : most_ms) * MS;
+    p->looked = 0;
+    p->work = true;
+}
+
 /* One frame. The catalogue has already checked who may send what. */
 static void on_message(struct process *p, enum gvm_role role, struct gvm_msg *m)
 {
@@ -381,6 +394,8 @@ static void on_message(struct process *p, enum gvm_role role, struct gvm_msg *m)
         on_sign_failed(p, m, gvm_mono_ns());
     else if (m->type == GVM_MSG_PEER)
         on_peer(p, m);
+    else if (m->type == GVM_MSG_KEEP)
+        on_keep(p, m);
     else if (m->type == GVM_MSG_STOP)
         p->stop = true;
     gvm_msg_done(m);

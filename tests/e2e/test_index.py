@@ -1,4 +1,4 @@
-"""The index over the record is filled in the background: a record that has grown is indexed before anybody asks."""
+"""What gvmd does for a long record by itself: it fills the index before anybody asks, and keeps the record as a reload says."""
 import os
 import sqlite3
 import sys
@@ -8,7 +8,7 @@ sys.path[:0] = [os.path.join(HERE, "..", "lib"), os.path.join(HERE, "..", "inter
 import gvmtest  # noqa: E402
 import test_ledger as ours  # noqa: E402
 
-MANY = 5200
+MANY = 12000  # more than a mebibyte
 tap = gvmtest.Tap()
 home = gvmtest.Home('[policy]\ndefault = { type = "Deny" }\n')
 LEDGER = os.path.join(home.state, "ledger")
@@ -43,6 +43,15 @@ tap.eq(covered(), 0, "the record has grown, and there is no index")
 home.run("true")
 tap.ok(gvmtest.wait_for(lambda: covered() > last, 20), "the daemon fills it by itself", covered())
 tap.eq(len(home.events("--last", "3")), 3, "and questions are answered")
+
+segments = lambda: sorted(n for n in os.listdir(os.path.join(LEDGER, "events")) if ".jsonl" in n)  # noqa: E731
+tap.eq(len(segments()), 1, "one segment")
+home.write_config('[policy]\ndefault = { type = "Deny" }\n[audit]\nsegment_size = "1MiB"\nkeep_size = "1GiB"\n')
+tap.eq(home.gvm("reload").returncode, 0, "a reload says smaller segments")
+tap.eq(home.events("--kind", "config.load")[-1]["diff"]["settings"], ["audit.segment_size", "audit.keep_size"],
+       "its entry says what changed")
+home.run("true")
+tap.ok(gvmtest.wait_for(lambda: len(segments()) == 2, 10), "the segment is closed, without a restart", segments())
 stop()
 tap.eq(home.gvm("events", "--index").stdout, "", "events --index prints nothing")
 tap.ok(covered() > last + 1, "and brings in what came since", covered())
