@@ -141,12 +141,13 @@ struct gvm_conf_rule {
     uint32_t pattern_line, pattern_col, regex_line, regex_col;
 };
 
-enum gvm_cred_type { GVM_CRED_BEARER, GVM_CRED_API_KEY };
+enum gvm_cred_type { GVM_CRED_BEARER, GVM_CRED_API_KEY, GVM_CRED_CERTIFICATE };
 struct gvm_conf_credential {
     struct gvm_str host; /* canonical */
     enum gvm_cred_type type;
     struct gvm_str header; /* ApiKey: header name, default "x-api-key"; Bearer: "authorization" */
-    struct gvm_str value;  /* resolved from plain text, env:NAME, file:PATH */
+    struct gvm_str value;  /* resolved from plain text, env:NAME, file:PATH; "" for a certificate */
+    struct gvm_str identity; /* PEM of a client certificate and its key, "" = none */
 };
 
 struct gvm_conf_pin { /* [upstream.resolve] */

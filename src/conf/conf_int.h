@@ -9,6 +9,7 @@
 
 #define CONF_MAX_PATTERN 4096u   /* bytes of one pattern */
 #define CONF_MAX_VALUE   8192u   /* bytes of one credential value */
+#define CONF_MAX_PEM     16384u  /* bytes of a client certificate with its chain, or of its key */
 #define CONF_MAX_LIST    1024u   /* elements of a list other than rules */
 #define CONF_MAX_DELAY   600000u /* milliseconds */
 

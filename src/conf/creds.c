@@ -9,7 +9,7 @@
 
 struct cred_in {
     struct gvm_str type, header;
-    const struct conf_node *type_at, *value, *header_at;
+    const struct conf_node *type_at, *value, *header_at, *certificate, *certificate_key;
 };
 
 static int set_type(struct conf_ctx *x, const struct conf_node *v, void *obj)
@@ -38,11 +38,31 @@ static int set_header(struct conf_ctx *x, const struct conf_node *v, void *obj)
     return conf_text(x, v, "header", 64, &in->header);
 }
 
+static int set_certificate(struct conf_ctx *x, const struct conf_node *v, void *obj)
+{
+    (void)x;
+    ((struct cred_in *)obj)->certificate = v;
+    return 0;
+}
+
+static int set_certificate_key(struct conf_ctx *x, const struct conf_node *v, void *obj)
+{
+    (void)x;
+    ((struct cred_in *)obj)->certificate_key = v;
+    return 0;
+}
+
 static const struct conf_field cred_fields[] = {
-    {"type", CONF_STRING, set_type, false},     {"token", CONF_STRING, set_value, false},
-    {"key", CONF_STRING, set_value, false},     {"value", CONF_STRING, set_value, false},
-    {"header", CONF_STRING, set_header, false}, {"access_token", 0, NULL, true},
-    {"refresh_token", 0, NULL, true},           {"expires_at", 0, NULL, true},
+    {"type", CONF_STRING, set_type, false},
+    {"token", CONF_STRING, set_value, false},
+    {"key", CONF_STRING, set_value, false},
+    {"value", CONF_STRING, set_value, false},
+    {"header", CONF_STRING, set_header, false},
+    {"access_token", 0, NULL, true},
+    {"refresh_token", 0, NULL, true},
+    {"expires_at", 0, NULL, true},
+    {"certificate", CONF_STRING, set_certificate, false},
+    {"certificate_key", CONF_STRING, set_certificate_key, false},
 };
 
 /* ---- the value ---- */
@@ -123,6 +143,57 @@ static int read_value(struct conf_ctx *x, const struct conf_node *v, struct gvm_
     return take_value(x, v, s, c);
 }
 
+/* ---- a client certificate ---- */
+
+/* Appends a file in PEM; whether it holds what it should is seen by keys. */
+static int add_pem(struct conf_ctx *x, const struct conf_node *v, struct gvm_buf *out)
+{
+    char path[GVM_PATH_MAX];
+    struct gvm_err why = {0};
+    struct gvm_str s = conf_node_str(v);
+    if (!gvm_str_starts(s, GVM_STR("file:")) || s.n == 5)
+        return conf_bad_at(x, v, "a certificate and its key are files; write \"file:client.pem\"");
+    int r = conf_resolve(x, v, (struct gvm_str){s.p + 5, s.n - 5}, path);
+    if (r < 0)
+        return r;
+    struct gvm_buf one;
+    gvm_buf_init(&one, CONF_MAX_PEM);
+    r = gvm_read_file(path, &one, &why);
+    if (r < 0)
+        r = conf_bad_at(x, v, "it cannot be read: %s", why.text);
+    else if (!memmem(gvm_buf_data(&one), one.len, "-----BEGIN ", 11) ||
+             memchr(gvm_buf_data(&one), 0, one.len))
+        r = conf_bad_at(x, v, "the file is not in PEM; convert it with openssl");
+    else if (gvm_buf_adds(out, gvm_buf_str(&one)) < 0 || gvm_buf_addc(out, '\n') < 0)
+        r = gvm_err_set(x->err, ENOMEM, "%s: out of memory", x->label);
+    gvm_buf_wipe(&one);
+    return r;
+}
+
+static int read_identity(struct conf_ctx *x, const struct cred_in *in,
+                         struct gvm_conf_credential *c)
+{
+    struct gvm_buf pem;
+    const struct conf_node *one = in->certificate ? in->certificate : in->certificate_key;
+    c->identity = GVM_STR("");
+    if (!one)
+        return 0;
+    if (!in->certificate || !in->certificate_key)
+        return conf_bad_at(x, one,
+                           "certificate and certificate_key belong together; add the other");
+    gvm_buf_init(&pem, 2 * CONF_MAX_PEM + 2);
+    int r = add_pem(x, in->certificate, &pem);
+    if (r >= 0)
+        r = add_pem(x, in->certificate_key, &pem);
+    if (r >= 0) {
+        c->identity = conf_dup(x, gvm_buf_str(&pem));
+        if (!c->identity.p)
+            r = gvm_err_set(x->err, ENOMEM, "%s: out of memory", x->label);
+    }
+    gvm_buf_wipe(&pem);
+    return r;
+}
+
 /* ---- one host ---- */
 
 static bool is_header_name(struct gvm_str s)
@@ -147,6 +218,22 @@ static bool is_forbidden_header(struct gvm_str s)
     return false;
 }
 
+/* Nothing but the certificate. */
+static int finish_certificate(struct conf_ctx *x, const struct cred_in *in,
+                              struct gvm_conf_credential *c)
+{
+    if (!in->certificate)
+        return conf_bad_at(x, in->type_at,
+                           "add certificate = \"file:...\" and certificate_key = \"file:...\"");
+    if (in->value || in->header_at)
+        return conf_bad_at(x, in->value ? in->value : in->header_at,
+                           "a ClientCertificate sets no header; write type = \"Bearer\" or "
+                           "\"ApiKey\" for both together");
+    c->type = GVM_CRED_CERTIFICATE;
+    c->header = c->value = GVM_STR("");
+    return 0;
+}
+
 static int finish_type(struct conf_ctx *x, const struct conf_node *m, struct cred_in *in,
                        struct gvm_conf_credential *c)
 {
@@ -159,10 +246,13 @@ static int finish_type(struct conf_ctx *x, const struct conf_node *m, struct cre
                                "the credential type %s is not supported by this version "
                                "yet; use Bearer or ApiKey",
                                later[i]);
+    if (gvm_str_eqz(in->type, "ClientCertificate"))
+        return finish_certificate(x, in, c);
     bool bearer = gvm_str_eqz(in->type, "Bearer");
     if (!bearer && !gvm_str_eqz(in->type, "ApiKey"))
         return conf_bad_at(x, in->type_at,
-                           "unknown credential type; write \"Bearer\" or \"ApiKey\"");
+                           "unknown credential type; write \"Bearer\", \"ApiKey\" or "
+                           "\"ClientCertificate\"");
     if (bearer && in->header_at)
         return conf_bad_at(x, in->header_at,
                            "Bearer always uses the authorization header; take header "
@@ -194,7 +284,9 @@ static int read_one(struct conf_ctx *x, const struct conf_node *m, struct gvm_co
                             sizeof cred_fields / sizeof *cred_fields, &in);
     if (r >= 0)
         r = finish_type(x, m, &in, c);
-    if (r < 0)
+    if (r >= 0)
+        r = read_identity(x, &in, c);
+    if (r < 0 || c->type == GVM_CRED_CERTIFICATE)
         return r;
     if (!in.value)
         return conf_bad_at(x, m,
@@ -270,6 +362,10 @@ static bool is_private(const struct gvm_conf *c, struct gvm_str host)
     return false;
 }
 
+static const char *const type_names[] = {[GVM_CRED_BEARER] = "Bearer",
+                                         [GVM_CRED_API_KEY] = "ApiKey",
+                                         [GVM_CRED_CERTIFICATE] = "ClientCertificate"};
+
 int gvm_credentials_encode(const struct gvm_conf *c, struct gvm_buf *out)
 {
     struct gvm_jw w;
@@ -281,9 +377,11 @@ int gvm_credentials_encode(const struct gvm_conf *c, struct gvm_buf *out)
         const struct gvm_conf_credential *cred = &c->creds[i];
         gvm_jw_object(&w);
         gvm_jw_kstr(&w, "host", cred->host);
-        gvm_jw_kstrz(&w, "type", cred->type == GVM_CRED_BEARER ? "Bearer" : "ApiKey");
+        gvm_jw_kstrz(&w, "type", type_names[cred->type]);
         gvm_jw_kstr(&w, "header", cred->header);
         gvm_jw_kstr(&w, "value", cred->value);
+        if (cred->identity.n)
+            gvm_jw_kstr(&w, "identity", cred->identity);
         gvm_jw_kbool(&w, "private", is_private(c, cred->host));
         gvm_jw_object_end(&w);
     }

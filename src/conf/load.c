@@ -53,9 +53,12 @@ void gvm_conf_free(struct gvm_conf *c)
 {
     if (!c)
         return;
-    for (uint32_t i = 0; i < c->ncreds; i++)
-        if (c->creds[i].value.p)
-            explicit_bzero((char *)(uintptr_t)c->creds[i].value.p, c->creds[i].value.n);
+    for (uint32_t i = 0; i < c->ncreds; i++) {
+        const struct gvm_str secrets[] = {c->creds[i].value, c->creds[i].identity};
+        for (size_t k = 0; k < 2; k++)
+            if (secrets[k].n)
+                explicit_bzero((char *)(uintptr_t)secrets[k].p, secrets[k].n);
+    }
     gvm_arena_free(c->arena); /* `c` lies in it */
 }
 

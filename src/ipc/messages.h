@@ -82,8 +82,8 @@ enum gvm_msg_type {
     GVM_MSG_LEAF,
     GVM_MSG_LEAF_CERT,
     /* proxy -> keys: struct gvm_m_cred; answer CRED_HEADERS JSON
-     * {"remove":["authorization",...],"set":[["Authorization","Bearer ..."]]} ; both empty when
-     * the host has no credential */
+     * {"remove":["authorization",...],"set":[["Authorization","Bearer ..."]],"identity":PEM} ;
+     * both lists empty and no PEM when the host has no credential */
     GVM_MSG_CRED,
     GVM_MSG_CRED_HEADERS,
 

@@ -50,7 +50,7 @@ static void remember_none(const struct px_request *rq)
 
 /* ---- reading CRED_HEADERS without a copy of the secret ---- */
 
-enum section { NONE, REMOVE, SET };
+enum section { NONE, REMOVE, SET, IDENTITY };
 
 struct reading {
     struct px_request *rq;
@@ -96,7 +96,40 @@ static int take_pair(struct reading *r, struct gvm_str raw)
 
 static enum section section_of(struct gvm_str key)
 {
-    return gvm_str_eqz(key, "remove") ? REMOVE : gvm_str_eqz(key, "set") ? SET : NONE;
+    return gvm_str_eqz(key, "remove")     ? REMOVE
+           : gvm_str_eqz(key, "set")      ? SET
+           : gvm_str_eqz(key, "identity") ? IDENTITY
+                                          : NONE;
+}
+
+/* Mixes what a connection is made with into its name: the pool keeps those of different credentials
+ * apart by it. */
+static int name_with(struct px_request *rq, struct gvm_str secret)
+{
+    unsigned char sum[EVP_MAX_MD_SIZE];
+    unsigned n = 0;
+    EVP_MD_CTX *c = EVP_MD_CTX_new();
+    bool ok = c && EVP_DigestInit_ex(c, EVP_sha256(), NULL) &&
+              EVP_DigestUpdate(c, rq->cred_id, strlen(rq->cred_id)) &&
+              EVP_DigestUpdate(c, secret.p, secret.n) && EVP_DigestFinal_ex(c, sum, &n) && n == 32;
+    EVP_MD_CTX_free(c);
+    if (!ok)
+        return -ENOMEM;
+    gvm_hex(rq->cred_id, sum, n);
+    return 0;
+}
+
+static int take_identity(struct px_request *rq, struct gvm_str raw)
+{
+    struct gvm_buf pem;
+    gvm_buf_init(&pem, GVM_MAX_FRAME);
+    int e = rq->identity ? -EPROTO : gvm_json_unescape(raw, &pem);
+    if (e == 0)
+        e = upstream_identity_new(gvm_buf_str(&pem), &rq->identity, NULL);
+    if (e == 0)
+        e = name_with(rq, gvm_buf_str(&pem));
+    gvm_buf_wipe(&pem);
+    return e;
 }
 
 static int take_string(struct reading *r, struct gvm_str raw)
@@ -105,6 +138,8 @@ static int take_string(struct reading *r, struct gvm_str raw)
         return take_name(r, raw);
     if (r->section == SET && r->depth == 2)
         return take_pair(r, raw);
+    if (r->section == IDENTITY && r->depth == 0)
+        return take_identity(r->rq, raw);
     return 0;
 }
 
@@ -144,22 +179,12 @@ static int read_headers(struct reading *r, struct gvm_str text)
     }
 }
 
-/* The pool keeps connections of different credentials apart by this. */
-static int name_credential(struct px_request *rq)
-{
-    unsigned char sum[EVP_MAX_MD_SIZE];
-    unsigned n = 0;
-    if (EVP_Digest(gvm_buf_data(&rq->cred), rq->cred.len, sum, &n, EVP_sha256(), NULL) != 1 ||
-        n != 32)
-        return -ENOMEM;
-    gvm_hex(rq->cred_id, sum, n);
-    return 0;
-}
-
 static const char *type_of(const struct px_request *rq)
 {
     static const struct gvm_str bearer = {"authorization: bearer ", 22};
     struct gvm_str head = gvm_buf_str(&rq->cred);
+    if (!head.n)
+        return "ClientCertificate";
     head.n = head.n < bearer.n ? head.n : bearer.n;
     return gvm_str_ieq(head, bearer) ? "Bearer" : "ApiKey";
 }
@@ -174,12 +199,12 @@ static void on_headers(void *arg, const struct gvm_msg *m)
         px_fail(rq, 503, "the credential for this host is not available");
         return;
     }
-    if (!rq->cred.len) {
+    if (!rq->cred.len && !rq->identity) {
         remember_none(rq);
         px_connect(rq);
         return;
     }
-    if (name_credential(rq) < 0) {
+    if (rq->cred.len && name_with(rq, gvm_buf_str(&rq->cred)) < 0) {
         px_fail(rq, 503, "out of memory");
         return;
     }

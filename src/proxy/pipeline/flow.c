@@ -27,6 +27,7 @@ void px_upstream_want(const struct px_request *rq, struct upstream_want *ret)
         .tls = rq->tls,
         .private_ok = rq->verdict.private_ok,
         .credential = rq->cred_id,
+        .identity = rq->identity,
         .conf = rq->policy->conf,
         .fresh = rq->kind != PX_HTTP || rq->retried || rq->websocket,
         .http = http_of(rq),

@@ -48,6 +48,7 @@ void px_request_reset(struct px_request *rq)
     px_policy_unref(rq->policy);
     if (rq->cred.len)
         gvm_buf_wipe(&rq->cred);
+    upstream_identity_unref(rq->identity); /* the pointer goes with the rest, below */
     gvm_buf_reset(&rq->path);
     gvm_buf_reset(&rq->query);
     gvm_buf_reset(&rq->head);
@@ -93,6 +94,7 @@ void px_request_done(struct px_request *rq)
     gvm_buf_done(&rq->query);
     gvm_buf_done(&rq->head);
     gvm_buf_wipe(&rq->cred);
+    upstream_identity_unref(rq->identity);
     gvm_buf_done(&rq->held);
     gvm_buf_done(&rq->rin);
     gvm_buf_done(&rq->grant_key);

@@ -130,6 +130,7 @@ struct px_request {
     size_t inspect_max;            /* bytes set aside for it */
     struct px_ws *ws;              /* a WebSocket that was opened, NULL: none */
     char cred_id[65];
+    struct upstream_identity *identity; /* of the credential, for servers that ask for one */
     /* upstream */
     struct upstream_ask *ask_up;
     struct px_dial *dial; /* waits for a connection that others wait for too */

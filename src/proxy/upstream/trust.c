@@ -76,6 +76,8 @@ static int on_session(SSL *ssl, SSL_SESSION *session)
     struct gvm_str key = session_key(ssl, text);
     if (!m || !key.n || SSL_get_verify_result(ssl) != X509_V_OK)
         return 0;
+    if (SSL_get_certificate(ssl)) /* a server takes who resumes it for the owner of that identity */
+        return 0;
     if (gvm_map_size(m) >= SESSIONS_MAX && !gvm_map_get(m, key)) {
         size_t pos = 0;
         struct gvm_str old;
@@ -244,8 +246,8 @@ static bool name_peer(SSL *ssl, const char *host)
     return SSL_set1_host(ssl, host) == 1 && SSL_set_tlsext_host_name(ssl, host) == 1;
 }
 
-int trust_ssl(SSL_CTX *ctx, const char *host, uint16_t port, struct gvm_str alpn, SSL **ret,
-              struct gvm_err *err)
+int trust_ssl(SSL_CTX *ctx, const char *host, uint16_t port, struct gvm_str alpn,
+              const struct upstream_identity *id, SSL **ret, struct gvm_err *err)
 {
     SSL *ssl = SSL_new(ctx);
     if (!ssl || !name_peer(ssl, host) ||
@@ -253,6 +255,15 @@ int trust_ssl(SSL_CTX *ctx, const char *host, uint16_t port, struct gvm_str alpn
         SSL_free(ssl);
         ERR_clear_error();
         return gvm_err_set(err, ENOMEM, "TLS to %s: out of memory", host);
+    }
+    if (id) {
+        int r = identity_use(id, ssl, err);
+        if (r < 0) {
+            SSL_free(ssl);
+            return r;
+        }
+        *ret = ssl;
+        return 0;
     }
     SSL_set_app_data(ssl, (void *)(uintptr_t)port);
     char text[SESSION_KEY];

@@ -44,6 +44,7 @@ struct upstream_ask {
     enum upstream_http http;
     bool only2;   /* the server has no HTTP/1.1 */
     SSL_CTX *ctx; /* NULL: plain */
+    struct upstream_identity *identity;
     uint64_t connect_ms, tls_ms;
     struct endpoint to[DIAL_MAX];
     unsigned nto;
@@ -134,6 +135,7 @@ static void ask_free(struct upstream_ask *a)
     else if (a->stream)
         stream_close(a->stream, 0);
     SSL_CTX_free(a->ctx);
+    upstream_identity_unref(a->identity);
     free(a);
 }
 
@@ -211,7 +213,7 @@ static void begin_tls(struct upstream_ask *a)
 {
     struct gvm_err err = {0};
     SSL *ssl = NULL;
-    int r = trust_ssl(a->ctx, a->host, a->port, alpn_of(a), &ssl, &err);
+    int r = trust_ssl(a->ctx, a->host, a->port, alpn_of(a), a->identity, &ssl, &err);
     if (r == 0)
         r = stream_start_tls(a->stream, ssl, false, GVM_STR(""), a->tls_ms, on_tls, a, &err);
     if (r < 0)
@@ -405,6 +407,7 @@ static int ask_fill(struct upstream_ask *a, const struct upstream_want *w, struc
     a->port = w->port;
     a->private_ok = w->private_ok;
     a->http = w->http;
+    a->identity = upstream_identity_ref(w->identity);
     a->connect_ms = w->conf && w->conf->timeouts.connect ? w->conf->timeouts.connect : CONNECT_MS;
     a->tls_ms = w->conf && w->conf->timeouts.tls ? w->conf->timeouts.tls : TLS_MS;
     int r = fixed_address(a, w->conf, err);

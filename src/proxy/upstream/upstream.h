@@ -47,6 +47,15 @@ enum upstream_http {
     UPSTREAM_ANY,   /* no HTTP, or an upgrade: HTTP/1.1 and nothing else */
 };
 
+/* A certificate, what stands behind it, and its private key, for servers that ask for one. Counted;
+ * the key is wiped with the last reference. `pem` holds all of them in any order, the certificate
+ * itself first; it is not kept. EINVAL: it cannot be read. */
+struct upstream_identity;
+int upstream_identity_new(struct gvm_str pem, struct upstream_identity **ret,
+                          struct gvm_err *err) GVM_MUST_CHECK;
+struct upstream_identity *upstream_identity_ref(struct upstream_identity *id);
+void upstream_identity_unref(struct upstream_identity *id);
+
 struct upstream_want {
     const char *run;  /* pool key part */
     const char *host; /* canonical name or IP text */
@@ -54,8 +63,9 @@ struct upstream_want {
     bool tls;
     bool private_ok;        /* the rule said so */
     const char *credential; /* digest text of the injected credential, "" = none; pool key part */
-    const struct gvm_conf *conf; /* pins, ca_pem, timeouts of the run's policy */
-    bool fresh;                  /* do not take from the pool */
+    struct upstream_identity *identity; /* of that credential, NULL: none */
+    const struct gvm_conf *conf;        /* pins, ca_pem, timeouts of the run's policy */
+    bool fresh;                         /* do not take from the pool */
     enum upstream_http http;
 };
 struct upstream_got {

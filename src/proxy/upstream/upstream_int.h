@@ -82,9 +82,13 @@ void trust_free(struct trust *t);
 /* The client context for system trust plus `extra_pem`; one reference for the caller. */
 int trust_ctx(struct trust *t, struct gvm_str extra_pem, SSL_CTX **ret,
               struct gvm_err *err) GVM_MUST_CHECK;
-/* A client SSL that accepts only a certificate for `host` (name or IP text) and offers `alpn`. */
-int trust_ssl(SSL_CTX *ctx, const char *host, uint16_t port, struct gvm_str alpn, SSL **ret,
-              struct gvm_err *err) GVM_MUST_CHECK;
+/* A client SSL that accepts only a certificate for `host` (name or IP text) and offers `alpn`; with
+ * an identity it shows that when asked, and resumes no session. */
+int trust_ssl(SSL_CTX *ctx, const char *host, uint16_t port, struct gvm_str alpn,
+              const struct upstream_identity *id, SSL **ret, struct gvm_err *err) GVM_MUST_CHECK;
+
+/* identity.c */
+int identity_use(const struct upstream_identity *id, SSL *ssl, struct gvm_err *err) GVM_MUST_CHECK;
 
 /* pool.c */
 struct pool;
