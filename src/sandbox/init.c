@@ -266,6 +266,8 @@ _Noreturn void sandbox_init_main(const struct gvm_sandbox_plan *plan, struct gvm
     in.ca_pem = await_text(&in, SANDBOX_NOTE_START, SANDBOX_MAX_CA);
     RUN_STEPS(&in, before_agent);
     struct gvm_err err = {0};
+    if (sandbox_test_fails("late-word")) /* the agent runs, and nobody knows */
+        poll(NULL, 0, 3000);
     let_go_of_stdio();
     if (signal_fd < 0 || sandbox_seccomp_init(&in, &err) < 0) {
         if (!err.code)

@@ -269,6 +269,33 @@ int gvm_sandbox_help(struct gvm_sandbox *s, struct gvm_err *err)
     return 0;
 }
 
+/* Learns how the init ended, unless it told the code before. With `block` waits for it. */
+static int reap_init(struct gvm_sandbox *s, bool block, struct gvm_err *err)
+{
+    siginfo_t info = {0};
+    if (s->reaped)
+        return 0; /* its code is known */
+    while (!s->reaped) {
+        if (waitid((idtype_t)P_PIDFD, (id_t)s->pidfd, &info, WEXITED | (block ? 0 : WNOHANG)) < 0 &&
+            errno != EINTR)
+            return gvm_err_sys(err, errno, "cannot wait for the sandbox");
+        s->reaped = info.si_pid != 0;
+        if (!block)
+            break;
+    }
+    if (s->reaped && !s->told)
+        s->code = info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status;
+    return 0;
+}
+
+/* The agent runs before the init has told so. Whoever kills the init in that moment has ended a
+ * run, and what the agent wrote is there; only an end of the init's own making is a failed setup.
+ */
+static bool was_killed(struct gvm_sandbox *s)
+{
+    return reap_init(s, true, NULL) == 0 && s->reaped && s->code == 128 + SIGKILL;
+}
+
 int gvm_sandbox_start(struct gvm_sandbox *s, struct gvm_str ca_pem, struct gvm_err *err)
 {
     static const char unheard[] = "refused system calls are not recorded: the kernel, or what this "
@@ -283,7 +310,12 @@ int gvm_sandbox_start(struct gvm_sandbox *s, struct gvm_str ca_pem, struct gvm_e
     r = sandbox_send(s->ctl, SANDBOX_NOTE_START, 0, ca_pem.p, ca_pem.n, NULL, 0);
     if (r < 0 && r != -EPIPE) /* EPIPE: it gave up before; its reason is still to be read */
         return gvm_err_sys(err, -r, "cannot reach the sandbox");
-    r = await_note(s, SANDBOX_NOTE_STARTED, fds, &n, err);
+    struct gvm_err why = {0};
+    r = await_note(s, SANDBOX_NOTE_STARTED, fds, &n, &why);
+    if (r == -ECHILD && was_killed(s))
+        return 0;
+    if (r < 0 && err)
+        *err = why;
     if (r < 0)
         return r;
     s->pty = pty ? fds[0] : -1;
@@ -393,23 +425,6 @@ void gvm_sandbox_kill(struct gvm_sandbox *s)
 {
     if (s->pidfd >= 0 && !s->reaped)
         syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0);
-}
-
-/* Learns how the init ended, unless it told the code before. With `block` waits for it. */
-static int reap_init(struct gvm_sandbox *s, bool block, struct gvm_err *err)
-{
-    siginfo_t info = {0};
-    while (!s->reaped) {
-        if (waitid((idtype_t)P_PIDFD, (id_t)s->pidfd, &info, WEXITED | (block ? 0 : WNOHANG)) < 0 &&
-            errno != EINTR)
-            return gvm_err_sys(err, errno, "cannot wait for the sandbox");
-        s->reaped = info.si_pid != 0;
-        if (!block)
-            break;
-    }
-    if (s->reaped && !s->told)
-        s->code = info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status;
-    return 0;
 }
 
 int gvm_sandbox_wait(struct gvm_sandbox *s, int *ret_code, struct gvm_err *err)

@@ -516,8 +516,8 @@ def descendants(pid):
     return found
 
 
-def start_sleeper():
-    process = home.start("run", "--sandbox", "--", "sh", "-c", "echo kept > kept.md; setsid sleep 300 & sleep 300")
+def start_sleeper(env=None):
+    process = home.start("run", "--sandbox", "--", "sh", "-c", "echo kept > kept.md; setsid sleep 300 & sleep 300", env=env)
 
     def up():
         try:
@@ -546,6 +546,14 @@ def deaths():
         tap.ok(gone(tree, spaces), f"kill -9 of the {who}: no process and no namespace is left", tree)
         if who != "launcher":
             tap.eq(process.returncode, 137, f"kill -9 of the {who} gives 137", err.decode())
+    before = run_dirs()
+    process, tree = start_sleeper(env={"GVM_TEST_FAIL": "late-word"})
+    os.kill(tree[0], signal.SIGKILL)
+    _, err = process.communicate(timeout=20)
+    tap.eq(process.returncode, 137, "kill -9 of the init before it said that the agent runs is no failed setup", err.decode())
+    new = (run_dirs() - before or {"none"}).pop()
+    tap.ok(os.path.exists(os.path.join(home.state, "runs", new, "upper", "kept.md")) or os.path.exists(os.path.join(home.workspace, "kept.md")),
+           "and what the agent wrote is kept", err.decode())
     with open("/proc/mounts") as f:
         tap.eq(f.read(), mounts, "no mount is left on the host")
     newest = max(run_dirs())
