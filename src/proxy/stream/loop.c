@@ -42,7 +42,7 @@ struct stream_loop *stream_loop_ref(uv_loop_t *loop)
         }
         sl->loop = loop;
         sl->idle.data = sl;
-        sl->refs = sl->depth = sl->batches = 0;
+        sl->refs = sl->depth = sl->batches = sl->keepers = 0;
         sl->deferred = NULL;
         sl->dirty = NULL;
         /* One handshake flight or some records; sent whenever it holds more than a chunk. */

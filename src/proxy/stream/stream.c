@@ -21,12 +21,16 @@ void streams_init(void)
 
 static void on_timer(uv_timer_t *t);
 
+/* The earlier of two; 0 is never. */
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+    return !a || (b && b < a) ? b : a;
+}
+
 static void timer_arm(struct stream *s)
 {
-    uint64_t due = s->phase_at;
-    uint64_t idle_at = s->idle_ms ? s->idle_from + s->idle_ms : 0;
-    if (idle_at && (!due || idle_at < due))
-        due = idle_at;
+    uint64_t due = sooner(s->phase_at, s->idle_ms ? s->idle_from + s->idle_ms : 0);
+    due = sooner(due, stream_tls_trim_at(s));
     if (!due || s->state == STREAM_GONE)
         return;
     /* A timer that fires too early only looks again, so bytes that arrive do not touch it. */
@@ -40,6 +44,11 @@ static void timer_arm(struct stream *s)
 void stream_timer_set(struct stream *s, uint64_t phase_ms)
 {
     s->phase_at = phase_ms ? uv_now(s->sl->loop) + phase_ms : 0;
+    timer_arm(s);
+}
+
+void stream_timer_look(struct stream *s)
+{
     timer_arm(s);
 }
 
@@ -77,6 +86,7 @@ static void on_timer(uv_timer_t *t)
         if (s->state == STREAM_OPEN && s->idle_cb)
             s->idle_cb(s->arg);
     }
+    stream_tls_trim(s, now);
     timer_arm(s);
     stream_leave(sl);
 }

@@ -7,7 +7,8 @@
  * Writing: small writes wait in `pend` (plain bytes) until the outermost callback ends, large ones
  * go on at once. TLS encrypts into the loop's `wire` buffer, which is sent before anything else can
  * run, so one buffer serves all streams. What the kernel does not take waits in `out`; while libuv
- * writes, it owns `flying`.
+ * writes, it owns `flying`. OpenSSL has two buffers of 17 KB for each connection, which it would
+ * allocate and free for every record: those read from lately keep theirs, as long as they are few.
  */
 #ifndef GVM_PROXY_STREAM_INT_H
 #define GVM_PROXY_STREAM_INT_H
@@ -34,6 +35,7 @@ struct stream_loop {
     unsigned refs;
     unsigned depth;   /* callbacks or batches being inside */
     unsigned batches; /* of depth, those begun by stream_batch_begin() */
+    unsigned keepers; /* streams that keep their TLS buffers */
     struct defer *deferred;
     struct stream *dirty; /* streams with `pend` to send */
     struct gvm_buf wire;  /* TLS bytes made by the call being inside */
@@ -81,6 +83,7 @@ struct stream {
     bool handshaking, server, truncated;
     bool more;    /* the pump stopped because of a pause */
     bool ssl_bad; /* a fatal error: the session must not be resumed */
+    bool keeps;   /* its TLS buffers, until nothing was read for a while */
     void (*tls_done)(void *arg, const struct gvm_err *err);
     void *tls_arg;
 };
@@ -99,6 +102,7 @@ void stream_kick(struct stream *s); /* looks at it again from the loop */
 void stream_drop(struct stream *s); /* to STREAM_GONE, without a callback */
 void stream_read_more(struct stream *s);
 void stream_timer_set(struct stream *s, uint64_t phase_ms);
+void stream_timer_look(struct stream *s); /* something became due earlier */
 
 /* stream_tls.c */
 void stream_tls_feed(struct stream *s, const uint8_t *p, size_t n);
@@ -106,6 +110,9 @@ void stream_tls_kick(struct stream *s);
 /* Encrypts and sends; returns the bytes of `p` taken. */
 size_t stream_tls_write(struct stream *s, const uint8_t *p, size_t n);
 void stream_tls_notify(struct stream *s); /* close_notify */
+/* When buffers that are kept are to go (loop time), 0: there are none. */
+uint64_t stream_tls_trim_at(const struct stream *s);
+void stream_tls_trim(struct stream *s, uint64_t now);
 void stream_tls_timeout(struct stream *s);
 void stream_tls_free(struct stream *s);
 

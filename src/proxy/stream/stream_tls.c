@@ -13,6 +13,8 @@
 #include "proxy/stream/stream_int.h"
 
 #define ALERT_LINGER_MS 500u
+#define KEEPERS         128u  /* streams of a loop that keep their buffers */
+#define KEEP_MS         1000u /* after the last read */
 
 /* ---- the BIO ---- */
 
@@ -236,6 +238,39 @@ static int pump_read(struct stream *s)
     return s->paused ? 0 : after_read(s, why);
 }
 
+/* ---- buffers ---- */
+
+static void keep_buffers(struct stream *s)
+{
+    if (s->keeps || s->sl->keepers >= KEEPERS)
+        return;
+    s->keeps = true;
+    s->sl->keepers++;
+    (void)SSL_clear_mode(s->ssl, SSL_MODE_RELEASE_BUFFERS);
+    stream_timer_look(s);
+}
+
+static void forget_buffers(struct stream *s)
+{
+    if (s->keeps)
+        s->sl->keepers--;
+    s->keeps = false;
+}
+
+uint64_t stream_tls_trim_at(const struct stream *s)
+{
+    return s->keeps ? s->idle_from + KEEP_MS : 0;
+}
+
+void stream_tls_trim(struct stream *s, uint64_t now)
+{
+    if (!s->keeps || now < stream_tls_trim_at(s))
+        return;
+    forget_buffers(s);
+    (void)SSL_set_mode(s->ssl, SSL_MODE_RELEASE_BUFFERS);
+    (void)SSL_free_buffers(s->ssl); /* one that holds part of a record goes with the next release */
+}
+
 static void pump(struct stream *s)
 {
     int go = 1;
@@ -254,6 +289,8 @@ void stream_tls_feed(struct stream *s, const uint8_t *p, size_t n)
 {
     s->window = p;
     s->window_len = n;
+    if (n && !s->handshaking)
+        keep_buffers(s);
     pump(s);
     if (s->window_len && s->state == STREAM_OPEN && !s->eof_in &&
         gvm_buf_add(&s->rest, s->window, s->window_len) < 0)
@@ -358,6 +395,7 @@ void stream_tls_free(struct stream *s)
 {
     if (!s->ssl)
         return;
+    forget_buffers(s);
     /* Without this OpenSSL takes the missing close_notify for a failure and forgets the session. */
     if (!s->ssl_bad && !s->handshaking)
         SSL_set_shutdown(s->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
