@@ -8,9 +8,27 @@
 #include <deque>
 #include <new>
 #include <sstream>
+#include <stdexcept>
 #include <string>
-#include <toml++/toml.h>
 #include <vector>
+
+/* toml++ 3.3 asserts some of what a text may break ("[,a]"), and with NDEBUG takes it for granted.
+ * Here it throws. */
+namespace
+{
+struct broken_text : std::logic_error {
+    broken_text() : std::logic_error("a key or a value is missing")
+    {
+    }
+};
+[[noreturn]] void fail_parse()
+{
+    throw broken_text();
+}
+} // namespace
+#undef NDEBUG
+#define TOML_ASSERT(expr) ((expr) ? (void)0 : fail_parse())
+#include <toml++/toml.h>
 
 struct conf_toml {
     toml::table table;             /* strings and keys of the nodes point in here ... */
@@ -133,6 +151,34 @@ const conf_node *build(conf_toml &t)
     return root;
 }
 
+bool breaks(std::string_view text)
+{
+    try {
+        (void)toml::parse(text);
+    } catch (const broken_text &) {
+        return true;
+    } catch (...) {
+    }
+    return false;
+}
+
+/* The line at which toml++ gave up without saying where: the first with which it does. */
+uint32_t broken_line(std::string_view text)
+{
+    uint32_t low = 1, high = static_cast<uint32_t>(std::count(text.begin(), text.end(), '\n')) + 1;
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        size_t end = 0;
+        for (uint32_t line = 0; line < mid; line++)
+            end = text.find('\n', end) + 1;
+        if (breaks(text.substr(0, end)))
+            high = mid;
+        else
+            low = mid + 1;
+    }
+    return low;
+}
+
 } // namespace
 
 extern "C" int conf_toml_parse(const char *text, size_t n, conf_toml **ret,
@@ -152,6 +198,9 @@ extern "C" int conf_toml_parse(const char *text, size_t n, conf_toml **ret,
         *ret_col = e.source().begin.column;
         std::snprintf(msg, msg_cap, "%.*s", static_cast<int>(e.description().size()),
                       e.description().data());
+    } catch (const broken_text &e) {
+        *ret_line = broken_line(std::string_view(text, n));
+        std::snprintf(msg, msg_cap, "%s", e.what());
     } catch (const std::bad_alloc &) {
         delete t;
         return -ENOMEM;
