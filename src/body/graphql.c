@@ -320,7 +320,7 @@ static int spread(struct parse *p, bool root, bool *ret_inline)
  * select root fields? An inline fragment is no level of its own. */
 static int selections(struct parse *p)
 {
-    bool root[DEPTH], any[DEPTH], next_root = true;
+    bool root[DEPTH] = {false}, any[DEPTH], next_root = true;
     unsigned depth = 0;
     int r = 0;
     do {

@@ -106,7 +106,7 @@ static int write_lines(const struct audit_opts *o, uint64_t size, FILE *f, struc
 static int export_jsonl(const struct audit_opts *o, struct gvm_err *err)
 {
     struct gvm_buf note;
-    struct gvm_checkpoint head;
+    struct gvm_checkpoint head = {0};
     char path[GVM_PATH_MAX + 32];
     (void)snprintf(path, sizeof path, "%s/checkpoint", o->dir);
     int r = audit_read(path, GVM_MAX_NOTE, &note, err);

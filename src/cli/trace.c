@@ -28,7 +28,7 @@ static void keep_id(void *arg, const struct gvm_json *e)
 static int find_id(struct trace *t, uint64_t want, struct gvm_err *err)
 {
     struct gvm_ledger_reader *r = NULL;
-    struct gvm_str line;
+    struct gvm_str line = {0};
     uint64_t index = 0;
     int x = gvm_ledger_reader_open(t->read.dir, want, &r, err);
     if (x == 0)

@@ -34,7 +34,7 @@ int gvm_read_fd(int fd, struct gvm_buf *out)
     for (;;) {
         size_t left = out->max - out->len;
         size_t want = left < 16384 ? left : 16384;
-        uint8_t extra, *p = want ? gvm_buf_space(out, want) : &extra;
+        uint8_t extra = 0, *p = want ? gvm_buf_space(out, want) : &extra;
         if (!p)
             return -ENOMEM;
         ssize_t k = read(fd, p, want ? want : 1);

@@ -423,7 +423,7 @@ int sandbox_scan(struct sandbox_init *in, const char *top, sandbox_found_fn *fou
         r = gvm_err_sys(err, errno, "cannot read %s", top);
     else if (!first)
         r = gvm_err_set(err, ENOMEM, "out of memory");
-    if (r == 0) {
+    if (r == 0 && first) {
         first->rel = "";
         s.keep = times_are_ours(s.top);
         load(&s, in, top);
