@@ -75,6 +75,18 @@ def from_inside():
     tap.ok("log.seed" not in done.stdout, "the keys are not to be seen", done.stdout)
 
 
+def others():
+    """Nobody else may look: every directory of the record and of the keys is 0700, every file 0600."""
+    wrong = []
+    for top in (home.state, LEDGER, os.path.join(home.state, "keys")):
+        for at, _, files in os.walk(top):
+            if at.startswith(os.path.join(home.state, "runs", "")):
+                continue  # what agents wrote has the modes they gave it
+            wrong += [at] if os.stat(at).st_mode & 0o7777 != 0o700 else []
+            wrong += [n for n in files if os.lstat(os.path.join(at, n)).st_mode & 0o7777 != 0o600]
+    tap.ok(not wrong, "directories are 0700, files 0600", wrong)
+
+
 def keys_killed():
     """A new keys process signs nothing that contradicts its predecessor, and goes on with what extends it."""
     fill()
@@ -169,6 +181,7 @@ def found_by_the_daemon():
 fill()
 background()
 from_inside()
+others()
 keys_killed()
 second_daemon()
 stop()

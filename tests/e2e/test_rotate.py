@@ -1,6 +1,7 @@
 """The record's key is changed: the old one vouches for the new one in an entry, and who trusts the first key can
 verify everything after it. Wrong or half changes are refused or finished."""
 import base64
+import json
 import os
 import shutil
 import subprocess
@@ -85,6 +86,17 @@ def changed():
     code, said = audit("verify", "--key", second)
     tap.eq(code, 0, "from the key in the middle too", said)
     return first, second, third, old_seed, older
+
+
+def background():
+    """The daemon's own verification, over a record with three keys."""
+    home.python("print(1)")
+
+    def verdict():
+        return json.loads(home.gvm("status", "--json").stdout or "{}").get("verified")
+    got = gvmtest.wait_for(verdict, 20)
+    tap.ok(got and got["ok"] and got["entries"] > 10, "the daemon verifies it by itself", got)
+    home.gvm("stop", "--force")
 
 
 def elsewhere(first, third):
@@ -205,6 +217,7 @@ def protected():
 
 def main():
     first, second, third, old_seed, older = changed()
+    background()
     elsewhere(first, third)
     attacks(first, old_seed)
     crashed()
