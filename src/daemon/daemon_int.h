@@ -76,7 +76,7 @@ struct daemon_name_file {
 
 struct daemon {
     char runtime[GVM_PATH_MAX], state[GVM_PATH_MAX], config[GVM_PATH_MAX], socket[GVM_PATH_MAX];
-    char origin[256];
+    char origin[256], verifier[512]; /* of the log; the key it is signed with now */
     int ready_fd, lock_fd, listen_fd, ledger_fd, keys_fds[3], signal_fd;
     struct daemon_child children[DAEMON_CHILDREN]; /* in start order */
     int64_t restart_times[DAEMON_RESTARTS];

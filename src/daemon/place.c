@@ -101,6 +101,8 @@ static int publish_verifier(struct daemon *d, struct gvm_err *err)
                 ? gvm_keys_verifier(seed, d->origin, &text, err)
                 : gvm_err_set(err, EIO, "cannot read %s/keys/log.seed", d->state);
     explicit_bzero(seed, sizeof seed);
+    if (r == 0 && gvm_str_copy(d->verifier, sizeof d->verifier, gvm_buf_str(&text)) < 0)
+        r = gvm_err_set(err, ENAMETOOLONG, "the log's name is too long");
     GVM_AUTOCLOSE int fd = openat(d->ledger_fd, "verifier-key", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (r == 0 && fd >= 0) {
         int got = gvm_read_fd(fd, &there);

@@ -55,28 +55,38 @@ static int start_proxy(struct daemon_child *c, struct gvm_err *err)
     return r;
 }
 
+static bool read_note(const struct daemon *d, struct gvm_buf *note)
+{
+    gvm_buf_init(note, 64 * 1024);
+    GVM_AUTOCLOSE int fd =
+        openat(d->ledger_fd, "checkpoint", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    return fd >= 0 && gvm_read_fd(fd, note) == 0;
+}
+
 bool daemon_read_head(const struct daemon *d, struct gvm_checkpoint *ret)
 {
     struct gvm_buf note;
-    gvm_buf_init(&note, 64 * 1024);
-    GVM_AUTOCLOSE int fd =
-        openat(d->ledger_fd, "checkpoint", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    bool ok = fd >= 0 && gvm_read_fd(fd, &note) == 0 &&
-              gvm_checkpoint_parse(gvm_buf_str(&note), ret, NULL) == 0;
+    bool ok = read_note(d, &note) && gvm_checkpoint_parse(gvm_buf_str(&note), ret, NULL) == 0;
     gvm_buf_done(&note);
     return ok;
 }
 
-/* The head in the record, for a keys process that has no memory of its own yet. */
+/* The head in the record, for a keys process that has no memory of its own yet. It must bear the
+ * present key's signature: the file is the ledger process's to write, and a head that was never
+ * signed would be one to go on from. */
 static void put_last_head(struct gvm_jw *w, const struct daemon *d)
 {
     char root[GVM_B64_LEN(GVM_LEDGER_HASH) + 1];
     struct gvm_checkpoint cp;
-    if (!daemon_read_head(d, &cp))
-        return;
-    gvm_b64(root, cp.root, sizeof cp.root);
-    gvm_jw_kint(w, "last_size", (int64_t)cp.size);
-    gvm_jw_kstrz(w, "last_root", root);
+    struct gvm_vkey key;
+    struct gvm_buf note;
+    if (read_note(d, &note) && gvm_vkey_parse(gvm_str(d->verifier), &key, NULL) == 0 &&
+        gvm_checkpoint_open(gvm_buf_str(&note), &key, &cp, NULL) == 0) {
+        gvm_b64(root, cp.root, sizeof cp.root);
+        gvm_jw_kint(w, "last_size", (int64_t)cp.size);
+        gvm_jw_kstrz(w, "last_root", root);
+    }
+    gvm_buf_done(&note);
 }
 
 int daemon_send_start(struct daemon *d, struct daemon_child *c, struct gvm_err *err)

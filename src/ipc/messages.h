@@ -72,10 +72,14 @@ enum gvm_msg_type {
     /* parent -> ledger: struct gvm_m_keep: how the log is kept from now on; no answer */
     GVM_MSG_KEEP,
 
-    /* ledger -> keys: struct gvm_m_sign; answer SIGNED struct gvm_m_signed | FAILED.
-     * keys refuses a head smaller than, or unequal at the size of, one it signed before. */
+    /* ledger -> keys: struct gvm_m_sign, then hashes of complete subtrees, 32 bytes each: those of
+     * the first `from` entries from the left, then those from there to `size`. Answer SIGNED struct
+     * gvm_m_signed | FAILED | SIGN_FROM struct gvm_m_sign_from: the head signed last has not `from`
+     * entries but this many, to be asked again from there. keys refuses a head smaller than, or
+     * unequal at the size of, one it signed before, and one that does not extend it. */
     GVM_MSG_SIGN,
     GVM_MSG_SIGNED,
+    GVM_MSG_SIGN_FROM,
 
     /* proxy -> keys: struct gvm_m_leaf; answer LEAF_CERT struct gvm_m_leaf_cert, then cert DER and
      * PKCS#8 key DER and CA cert DER | FAILED */
@@ -186,6 +190,11 @@ struct gvm_m_gate {
 struct gvm_m_sign {
     uint64_t size;
     uint8_t root[32];
+    uint64_t from; /* of the head signed last, as far as the sender knows; 0: none */
+};
+#define GVM_SIGN_NODES 192u /* hashes behind it, at most */
+struct gvm_m_sign_from {
+    uint64_t size;
 };
 struct gvm_m_signed {
     uint64_t size;

@@ -307,8 +307,17 @@ static void on_sign(struct keys *k, const struct gvm_msg *m)
     struct gvm_m_sign ask;
     struct gvm_m_signed answer;
     struct gvm_err err = {0};
+    uint8_t nodes[GVM_SIGN_NODES][32];
+    const struct keys_signer *s = &k->signer;
     memcpy(&ask, m->data, sizeof ask);
-    if (keys_sign(&k->signer, &ask, &answer, &err) < 0)
+    size_t n = (m->len - sizeof ask) / sizeof *nodes;
+    memcpy(nodes, m->data + sizeof ask, n * sizeof *nodes);
+    if (s->signed_before && ask.size > s->last.size && ask.from != s->last.size) {
+        struct gvm_m_sign_from from = {s->last.size};
+        reply(k, GVM_ROLE_LEDGER, GVM_MSG_SIGN_FROM, m->id, &from, sizeof from, NULL, 0);
+        return;
+    }
+    if (keys_sign(&k->signer, &ask, (const uint8_t(*)[32])nodes, n, &answer, &err) < 0)
         fail(k, GVM_ROLE_LEDGER, m->id, &err);
     else
         reply(k, GVM_ROLE_LEDGER, GVM_MSG_SIGNED, m->id, &answer, sizeof answer, NULL, 0);

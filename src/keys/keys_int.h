@@ -57,9 +57,12 @@ int keys_signer_remember(struct keys_signer *s, int fd, struct gvm_err *err) GVM
 int keys_signer_known(struct keys_signer *s, const struct gvm_m_sign *head,
                       struct gvm_err *err) GVM_MUST_CHECK;
 /* Signs the checkpoint text of (size, root). -EPERM for a head smaller than, or different at the
- * size of, the last one. */
-int keys_sign(struct keys_signer *s, const struct gvm_m_sign *head, struct gvm_m_signed *ret,
-              struct gvm_err *err) GVM_MUST_CHECK;
+ * size of, the last one, and for one that the `n` nodes do not show to extend it. */
+int keys_sign(struct keys_signer *s, const struct gvm_m_sign *head, const uint8_t (*nodes)[32],
+              size_t n, struct gvm_m_signed *ret, struct gvm_err *err) GVM_MUST_CHECK;
+/* extends.c: whether the nodes (see GVM_MSG_SIGN) lead from the one head to the other. */
+bool keys_extends(const struct gvm_m_sign *old, const struct gvm_m_sign *now,
+                  const uint8_t (*nodes)[32], size_t n);
 /* Verifier key text of a public key. */
 int keys_verifier_text(const struct keys_signer *s, struct gvm_buf *out) GVM_MUST_CHECK;
 

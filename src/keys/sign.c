@@ -150,14 +150,20 @@ static int sign_text(struct keys_signer *s, struct gvm_str text, uint8_t out[64]
     return ok ? 0 : -EIO;
 }
 
-int keys_sign(struct keys_signer *s, const struct gvm_m_sign *head, struct gvm_m_signed *ret,
-              struct gvm_err *err)
+int keys_sign(struct keys_signer *s, const struct gvm_m_sign *head, const uint8_t (*nodes)[32],
+              size_t n, struct gvm_m_signed *ret, struct gvm_err *err)
 {
     char root[GVM_B64_LEN(sizeof head->root) + 1];
     struct gvm_buf text;
     int r = check_order(s, head, err);
     if (r < 0)
         return r;
+    if (s->signed_before && head->size > s->last.size && !keys_extends(&s->last, head, nodes, n))
+        return gvm_err_set(err, EPERM,
+                           "asked to sign a head of %" PRIu64
+                           " entries that does not extend the one of %" PRIu64
+                           ": it is of another history",
+                           head->size, s->last.size);
     struct gvm_m_signed m = {.size = head->size};
     gvm_b64(root, head->root, sizeof head->root);
     gvm_buf_init(&text, 1024);

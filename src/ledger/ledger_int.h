@@ -72,9 +72,19 @@ struct ledger_tile_level {
     unsigned n; /* hashes of the tile being filled */
     uint8_t hash[TILE_WIDTH][HASH];
 };
+/* The tree at some earlier size, and what has become of it: hashes of the complete subtrees of its
+ * entries, and of those subtrees behind them that lie left of what is still growing. */
+struct ledger_mark {
+    uint64_t size;
+    unsigned nleft, nmid;
+    uint8_t left[64][HASH], mid[64][HASH];
+};
+enum { MARK_SIGNED, MARK_ASKED, MARKS };
 struct ledger_tree {
     struct ledger_hasher *hasher;
     uint64_t size;
+    struct ledger_mark mark[MARKS];
+    uint64_t mark_at;       /* MARK_SIGNED is set when the tree has just so many entries */
     uint8_t edge[64][HASH]; /* edge[k] counts when bit k of size is set */
     struct ledger_tile_level level[TILE_LEVELS];
     /* Called with each tile that becomes full; NULL: not wanted. An error sticks in sink_error. */
@@ -88,6 +98,11 @@ void ledger_tree_add(struct ledger_tree *t, const uint8_t hash[HASH]);
 /* Adds the hash of a complete subtree of height 8 * level; size must be a multiple of its width. */
 void ledger_tree_add_subtree(struct ledger_tree *t, unsigned level, const uint8_t hash[HASH]);
 void ledger_tree_root(const struct ledger_tree *t, uint8_t ret[HASH]);
+/* Sets a mark here. */
+void ledger_tree_mark(struct ledger_tree *t, unsigned which);
+/* Hashes of complete subtrees that show how the tree extends a mark (GVM_MSG_SIGN): how many. */
+size_t ledger_tree_since(const struct ledger_tree *t, unsigned which,
+                         uint8_t ret[GVM_SIGN_NODES][HASH]);
 /* Root over the 256 hashes of a full tile. */
 void ledger_tile_root(struct ledger_hasher *h, const uint8_t *hashes, uint8_t ret[HASH]);
 
@@ -206,6 +221,7 @@ struct ledger_writer {
     uint64_t head_durable; /* size of the last head that is on disk for certain */
     size_t note_len;       /* bytes of the checkpoint's file, when this writer wrote it; or 0 */
     size_t spare_len;      /* bytes of checkpoint.new, when it is the head before; or 0 */
+    uint64_t signed_from;  /* keys says that the head signed last is of so many; 0: it did not */
     bool recovered;        /* what the open found, for the ledger.recovered entry: */
     bool head_lost;
     uint64_t cut_bytes;

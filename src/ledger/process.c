@@ -289,12 +289,18 @@ static void ask_signature(struct process *p, int64_t now)
 {
     if (!p->sign_due || p->sign_out || now < p->sign_due || !p->chan[GVM_ROLE_KEYS])
         return;
+    uint8_t ask[sizeof p->asked + GVM_SIGN_NODES * HASH], nodes[GVM_SIGN_NODES][HASH];
     p->sign_due = 0;
     if (!ledger_writer_head(p->w, &p->asked))
         return;
+    size_t n = ledger_tree_since(p->w->tree, MARK_SIGNED, nodes);
+    p->asked.from = p->w->tree->mark[MARK_SIGNED].size;
+    ledger_tree_mark(p->w->tree, MARK_ASKED);
+    memcpy(ask, &p->asked, sizeof p->asked);
+    memcpy(ask + sizeof p->asked, nodes, n * HASH);
     p->sign_out = true;
     p->sign_sent = now;
-    send_to(p, GVM_ROLE_KEYS, GVM_MSG_SIGN, ++p->sign_id, &p->asked, sizeof p->asked);
+    send_to(p, GVM_ROLE_KEYS, GVM_MSG_SIGN, ++p->sign_id, ask, sizeof p->asked + n * HASH);
 }
 
 /* Now and then the head is made durable, after it was published: nobody waits for that. */
@@ -316,6 +322,7 @@ static void on_signed(struct process *p, const struct gvm_msg *m, int64_t now)
         return;
     memcpy(&sig, m->data, sizeof sig);
     p->sign_out = false;
+    p->w->tree->mark[MARK_SIGNED] = p->w->tree->mark[MARK_ASKED];
     int r = ledger_writer_tiles(p->w); /* these must be written however many heads there are */
     int64_t began = gvm_mono_ns();
     if (!r)
@@ -345,6 +352,35 @@ static void on_sign_failed(struct process *p, const struct gvm_msg *m, int64_t n
             (const char *)m->data + skip);
     p->sign_out = false;
     p->sign_due = now + SIGN_RETRY_NS;
+}
+
+/* The keys process signed another head last than we know of: an answer was lost with one of us, or
+ * the head that was published. The tree is built again past that size, which is where the proof
+ * must begin. */
+static void on_sign_from(struct process *p, const struct gvm_msg *m)
+{
+    struct gvm_m_sign_from from;
+    struct gvm_err err = {0};
+    if (m->id != p->sign_id || !p->sign_out)
+        return;
+    memcpy(&from, m->data, sizeof from);
+    p->sign_out = false;
+    p->w->signed_from = from.size;
+    if (p->w->count)
+        commit(p);
+    if (p->closed_since)
+        return; /* healing builds it again */
+    if (ledger_writer_heal(p->w, &err) < 0) {
+        close_gate(p, &err);
+        return;
+    }
+    bool there = p->w->tree->mark[MARK_SIGNED].size == from.size;
+    if (!there)
+        gvm_log(GVM_LOG_ERROR,
+                "the head signed last has %" PRIu64 " entries; how to go on from there is not "
+                "to be found in this log",
+                from.size);
+    p->sign_due = gvm_mono_ns() + (there ? 0 : SIGN_RETRY_NS);
 }
 
 /* ---- messages ---- */
@@ -390,6 +426,8 @@ static void on_message(struct process *p, enum gvm_role role, struct gvm_msg *m)
         on_append(p, role, m);
     else if (m->type == GVM_MSG_SIGNED)
         on_signed(p, m, gvm_mono_ns());
+    else if (m->type == GVM_MSG_SIGN_FROM)
+        on_sign_from(p, m);
     else if (m->type == GVM_MSG_FAILED && role == GVM_ROLE_KEYS)
         on_sign_failed(p, m, gvm_mono_ns());
     else if (m->type == GVM_MSG_PEER)

@@ -323,6 +323,7 @@ int ledger_recover(struct ledger_writer *w, struct gvm_err *err)
     if (!n)
         w->durable = 0;
     r = check_head(w, err);
+    w->tree->mark_at = w->signed_from > w->head.size ? w->signed_from : w->head.size;
     if (!r)
         r = rebuild_tree(w, w->closed, n, err);
     w->nclosed = n ? n - 1 : 0; /* the last one is open */

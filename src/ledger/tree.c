@@ -14,6 +14,8 @@ void ledger_tree_init(struct ledger_tree *t, struct ledger_hasher *h)
     t->sink = NULL;
     t->arg = NULL;
     t->sink_error = 0;
+    for (unsigned i = 0; i < MARKS; i++)
+        t->mark[i].size = t->mark[i].nleft = t->mark[i].nmid = 0;
     for (unsigned l = 0; l < TILE_LEVELS; l++)
         t->level[l].n = 0;
 }
@@ -35,6 +37,42 @@ static void tile_push(struct ledger_tree *t, unsigned level, uint64_t index,
         t->sink_error = r;
 }
 
+/* A subtree that begins behind a mark becomes part of one that does not: it is final. */
+static void note_marks(struct ledger_tree *t, unsigned height, uint64_t index,
+                       const uint8_t hash[HASH])
+{
+    for (unsigned i = 0; i < MARKS; i++) {
+        struct ledger_mark *m = &t->mark[i];
+        if (m->size && index << height >= m->size && (index - 1) << height < m->size)
+            memcpy(m->mid[m->nmid++], hash, HASH);
+    }
+}
+
+void ledger_tree_mark(struct ledger_tree *t, unsigned which)
+{
+    struct ledger_mark *m = &t->mark[which];
+    m->size = t->size;
+    m->nleft = m->nmid = 0;
+    for (unsigned k = 64; k-- > 0;)
+        if (t->size >> k & 1)
+            memcpy(m->left[m->nleft++], t->edge[k], HASH);
+}
+
+size_t ledger_tree_since(const struct ledger_tree *t, unsigned which,
+                         uint8_t ret[GVM_SIGN_NODES][HASH])
+{
+    const struct ledger_mark *m = &t->mark[which];
+    size_t n = 0;
+    memcpy(ret[n], m->left, m->nleft * sizeof *m->left);
+    n += m->nleft;
+    memcpy(ret[n], m->mid, m->nmid * sizeof *m->mid);
+    n += m->nmid;
+    for (unsigned k = 64; k-- > 0;)
+        if (t->size >> k & 1 && (t->size >> k ^ 1) << k >= m->size)
+            memcpy(ret[n++], t->edge[k], HASH);
+    return n;
+}
+
 static void add_at(struct ledger_tree *t, unsigned height, const uint8_t hash[HASH])
 {
     uint8_t h[HASH];
@@ -47,9 +85,12 @@ static void add_at(struct ledger_tree *t, unsigned height, const uint8_t hash[HA
             tile_push(t, height / 8, index, h);
         if (!(index & 1))
             break;
+        note_marks(t, height, index, h);
         ledger_hash_node(t->hasher, t->edge[height], h, h);
     }
     memcpy(t->edge[height], h, HASH);
+    if (t->size == t->mark_at)
+        ledger_tree_mark(t, MARK_SIGNED);
 }
 
 void ledger_tree_add(struct ledger_tree *t, const uint8_t hash[HASH])

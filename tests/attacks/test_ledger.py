@@ -104,6 +104,21 @@ def keys_killed():
            "the last signed head is remembered")
 
 
+def older_head():
+    """The published head was lost and an older one lies there: signing goes on from what was signed, and only with
+    what extends it."""
+    stop()
+    older = read(os.path.join(LEDGER, "checkpoint"))
+    fill()
+    stop()
+    signed = int.from_bytes(read(os.path.join(home.state, "keys", "signed-head"))[:8], "big")
+    write(os.path.join(LEDGER, "checkpoint"), older)
+    fill()
+    grown = gvmtest.wait_for(lambda: json.loads(verify().stdout)["signed"] > signed, 10)
+    tap.ok(grown, "after a head was lost, one that extends what was signed is", home.log()[-300:])
+    tap.eq(verify().returncode, 0, "and the record verifies")
+
+
 def second_daemon():
     """L8"""
     gvmd = os.path.join(gvmtest.BIN, "gvmd")
@@ -183,6 +198,7 @@ background()
 from_inside()
 others()
 keys_killed()
+older_head()
 second_daemon()
 stop()
 tampering()

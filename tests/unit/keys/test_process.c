@@ -226,8 +226,10 @@ static int sign(struct child *c, uint64_t size, uint8_t root)
     struct gvm_m_sign ask = {.size = size, .root = {root}};
     struct gvm_msg m;
     int r = call(c->ledger, GVM_MSG_SIGN, &ask, sizeof ask, &m, NULL);
-    if (r == 0)
+    if (r == 0) {
+        r = m.type == GVM_MSG_SIGNED ? 0 : -EAGAIN;
         gvm_msg_done(&m);
+    }
     return r;
 }
 
@@ -240,7 +242,13 @@ static void heads_go_forward(void **state)
     assert_int_equal(sign(&c, 10, 1), 0);
     assert_int_equal(sign(&c, 10, 2), -EPERM);
     assert_int_equal(sign(&c, 9, 1), -EPERM);
-    assert_int_equal(sign(&c, 11, 3), 0);
+    assert_int_equal(sign(&c, 11, 3), -EAGAIN); /* to be shown from 10 on */
+    struct {
+        struct gvm_m_sign head;
+        uint8_t nodes[3][32];
+    } ask = {.head = {.size = 11, .root = {3}, .from = 10}};
+    struct gvm_msg m;
+    assert_int_equal(call(c.ledger, GVM_MSG_SIGN, &ask, sizeof ask, &m, NULL), -EPERM);
     end(&c);
 }
 

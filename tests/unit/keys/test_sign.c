@@ -6,8 +6,10 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include <cmocka.h>
+#include <openssl/sha.h>
 #include "keys/keys_int.h"
 
 static const uint8_t SEED[KEYS_SEED] = {9, 8, 7};
@@ -19,7 +21,7 @@ static void signature_verifies(void **state)
     struct gvm_m_sign head = {.size = 5, .root = {0xaa}};
     struct gvm_m_signed got;
     assert_int_equal(keys_signer_init(&s, SEED, "gvm.example/test", NULL), 0);
-    assert_int_equal(keys_sign(&s, &head, &got, NULL), 0);
+    assert_int_equal(keys_sign(&s, &head, NULL, 0, &got, NULL), 0);
     char root[45];
     gvm_b64(root, head.root, 32);
     struct gvm_buf text;
@@ -45,15 +47,83 @@ static void never_contradicts_itself(void **state)
     struct gvm_m_sign head = {.size = 10, .root = {1}};
     struct gvm_m_signed got;
     assert_int_equal(keys_signer_init(&s, SEED, "log", NULL), 0);
-    assert_int_equal(keys_sign(&s, &head, &got, NULL), 0);
-    assert_int_equal(keys_sign(&s, &head, &got, NULL), 0);
+    assert_int_equal(keys_sign(&s, &head, NULL, 0, &got, NULL), 0);
+    assert_int_equal(keys_sign(&s, &head, NULL, 0, &got, NULL), 0);
     head.root[0] = 2;
-    assert_int_equal(keys_sign(&s, &head, &got, NULL), -EPERM);
+    assert_int_equal(keys_sign(&s, &head, NULL, 0, &got, NULL), -EPERM);
     head.size = 9;
-    assert_int_equal(keys_sign(&s, &head, &got, NULL), -EPERM);
+    assert_int_equal(keys_sign(&s, &head, NULL, 0, &got, NULL), -EPERM);
     head.size = 11;
-    assert_int_equal(keys_sign(&s, &head, &got, NULL), 0);
+    assert_int_equal(keys_sign(&s, &head, NULL, 0, &got, NULL), -EPERM); /* it must be shown */
     keys_signer_done(&s);
+}
+
+/* ---- one head extends another ---- */
+
+enum { LEAVES = 70 };
+
+/* RFC 6962 section 2.1, word for word; leaf i of history `h` is a hash of its own. */
+static void tree_hash(const uint8_t (*leaf)[32], size_t n, uint8_t ret[32])
+{
+    uint8_t in[65] = {1};
+    size_t k = 1;
+    if (n == 1) {
+        memcpy(ret, leaf[0], 32);
+        return;
+    }
+    while (2 * k < n)
+        k *= 2;
+    tree_hash(leaf, k, in + 1);
+    tree_hash(leaf + k, n - k, in + 33);
+    SHA256(in, sizeof in, ret);
+}
+
+/* The complete subtrees of [lo, hi), by trying. */
+static size_t subtrees(const uint8_t (*leaf)[32], size_t lo, size_t hi, uint8_t (*ret)[32])
+{
+    size_t n = 0;
+    while (lo < hi) {
+        size_t width = 1;
+        while (lo % (2 * width) == 0 && lo + 2 * width <= hi)
+            width *= 2;
+        tree_hash(leaf + lo, width, ret[n++]);
+        lo += width;
+    }
+    return n;
+}
+
+static void extends(void **state)
+{
+    (void)state;
+    static uint8_t leaf[LEAVES][32], fork[LEAVES][32], nodes[GVM_SIGN_NODES][32];
+    for (size_t i = 0; i < LEAVES; i++)
+        leaf[i][0] = fork[i][0] = (uint8_t)(i + 1);
+    fork[3][9] = 1;
+    for (size_t from = 1; from < LEAVES; from++) {
+        for (size_t to = from + 1; to <= LEAVES; to++) {
+            struct gvm_m_sign old = {.size = from}, now = {.size = to}, other = {.size = to};
+            tree_hash(leaf, from, old.root);
+            tree_hash(leaf, to, now.root);
+            size_t n = subtrees(leaf, 0, from, nodes);
+            n += subtrees(leaf, from, to, nodes + n);
+            assert_true(keys_extends(&old, &now, nodes, n));
+            assert_false(keys_extends(&old, &now, nodes, n - 1));
+            assert_false(keys_extends(&old, &now, nodes, n + 1));
+            for (size_t i = 0; i < n; i++) {
+                nodes[i][31] ^= 1;
+                assert_false(keys_extends(&old, &now, nodes, n));
+                nodes[i][31] ^= 1;
+            }
+            if (from <= 3)
+                continue;
+            /* A history that went another way: honest about either end, it fits the other not. */
+            tree_hash(fork, to, other.root);
+            assert_false(keys_extends(&old, &other, nodes, n));
+            n = subtrees(fork, 0, from, nodes);
+            n += subtrees(fork, from, to, nodes + n);
+            assert_false(keys_extends(&old, &other, nodes, n));
+        }
+    }
 }
 
 /* A signer that is started anew remembers, and what the log shows counts too. */
@@ -70,20 +140,20 @@ static void remembers(void **state)
     assert_true(mine >= 0);
     assert_int_equal(keys_signer_init(&s, SEED, "log", NULL), 0);
     assert_int_equal(keys_signer_remember(&s, mine, &err), 0); /* empty: nothing was signed */
-    assert_int_equal(keys_sign(&s, &head, &got, NULL), 0);
+    assert_int_equal(keys_sign(&s, &head, NULL, 0, &got, NULL), 0);
     keys_signer_done(&s);
     for (int round = 0; round < 3; round++) {
         assert_int_equal(keys_signer_init(&s, SEED, "log", NULL), 0);
         assert_int_equal(keys_signer_remember(&s, open(self, O_RDWR | O_CLOEXEC), &err), 0);
-        assert_int_equal(keys_sign(&s, &other, &got, NULL), -EPERM);
+        assert_int_equal(keys_sign(&s, &other, NULL, 0, &got, NULL), -EPERM);
         other.size = 9;
-        assert_int_equal(keys_sign(&s, &other, &got, NULL), -EPERM);
+        assert_int_equal(keys_sign(&s, &other, NULL, 0, &got, NULL), -EPERM);
         other.size = 10;
         assert_int_equal(keys_signer_known(&s, &other, NULL), -EPERM);
         assert_int_equal(keys_signer_known(&s, &head, NULL), 0);
         if (round)
             assert_int_equal(keys_signer_known(&s, &more, NULL), 0);
-        assert_int_equal(keys_sign(&s, &head, &got, NULL), round ? -EPERM : 0);
+        assert_int_equal(keys_sign(&s, &head, NULL, 0, &got, NULL), round ? -EPERM : 0);
         keys_signer_done(&s);
     }
     /* No byte of it may change; zeros are a file that a power cut took. */
@@ -130,6 +200,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(signature_verifies),
         cmocka_unit_test(never_contradicts_itself),
+        cmocka_unit_test(extends),
         cmocka_unit_test(remembers),
         cmocka_unit_test(key_text),
     };

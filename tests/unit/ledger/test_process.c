@@ -12,7 +12,9 @@ struct daemon {
     struct gvm_chan *parent, *proxy, *keys;
     uint64_t signatures;
     bool gate, gate_seen;
-    bool refuse_sign;
+    bool refuse_sign, mute; /* mute: signs, and the answer is lost */
+    uint64_t from;          /* of the last question */
+    uint64_t signed_last;   /* a head was signed that nobody knows of */
 };
 
 /* Starts `gvmd --child ledger` as the parent does. `file_limit` bounds the size of any file it
@@ -74,6 +76,20 @@ static void serve_keys(struct daemon *d)
         struct gvm_m_sign head;
         assert_int_equal(m.type, GVM_MSG_SIGN);
         memcpy(&head, m.data, sizeof head);
+        d->from = head.from;
+        if (d->mute) {
+            d->signed_last = head.size;
+            gvm_msg_done(&m);
+            continue;
+        }
+        if (d->signed_last && head.from != d->signed_last) {
+            struct gvm_m_sign_from from = {d->signed_last};
+            assert_int_equal(
+                gvm_chan_send(d->keys, GVM_MSG_SIGN_FROM, m.id, &from, sizeof from, NULL, 0), 0);
+            gvm_msg_done(&m);
+            continue;
+        }
+        d->signed_last = 0;
         struct gvm_m_signed sig = sign_as(test_seed, ORIGIN, &head);
         struct gvm_err err = {.code = EACCES, .text = "not this time"};
         if (d->refuse_sign)
@@ -226,6 +242,54 @@ static void test_checkpoint_follows(void **state)
     assert_int_equal(cp.size, 2);
     end(&d, false);
     assert_verifies(2);
+}
+
+static bool head_reaches(struct daemon *d, uint64_t size)
+{
+    struct gvm_msg m;
+    struct gvm_checkpoint cp = {0};
+    int64_t began = gvm_mono_ns();
+    do {
+        (void)proxy_recv(d, 1, &m);
+        char path[256];
+        path_in(path, "checkpoint");
+        if (access(path, F_OK) < 0)
+            continue;
+        struct gvm_buf b = slurp("checkpoint");
+        assert_int_equal(gvm_checkpoint_parse(gvm_buf_str(&b), &cp, NULL), 0);
+        gvm_buf_done(&b);
+    } while (cp.size < size && gvm_mono_ns() - began < 5000000000ll);
+    return cp.size == size;
+}
+
+/* An answer is lost with the keys process; its successor says which head was signed last, and the
+ * next question begins there. */
+static void test_signs_from_elsewhere(void **state)
+{
+    struct daemon d = {0};
+    start(&d, 0);
+    d.proxy = give_peer(&d, GVM_ROLE_PROXY);
+    d.keys = give_peer(&d, GVM_ROLE_KEYS);
+    for (int64_t i = 0; i < 10; i++)
+        assert_int_equal(append_wait(&d, entry("http.decision", (unsigned)i)), i);
+    assert_true(head_reaches(&d, 10));
+    d.mute = true;
+    for (int64_t i = 10; i < 13; i++)
+        assert_int_equal(append_wait(&d, entry("http.decision", (unsigned)i)), i);
+    struct gvm_msg m;
+    for (unsigned i = 0; i < 5000 && !d.signed_last; i++)
+        (void)proxy_recv(&d, 1, &m);
+    uint64_t lost = d.signed_last, size = 13;
+    assert_in_range(lost, 11, size);
+    d.mute = false;
+    gvm_chan_free(d.keys);
+    d.keys = give_peer(&d, GVM_ROLE_KEYS);
+    assert_int_equal(append_wait(&d, entry("http.decision", 13)), size++);
+    assert_true(head_reaches(&d, size));
+    assert_int_equal(d.signed_last, 0); /* it was asked from there */
+    assert_true(d.from >= lost);
+    end(&d, false);
+    assert_verifies(size);
 }
 
 /* What a peer may not write is refused, and the channel lives on. */
@@ -429,8 +493,14 @@ static void test_kill_loop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_serves),        T(test_checkpoint_follows), T(test_refuses_entries), T(test_gate),
-        T(test_second_daemon), T(test_rotates_and_prunes), T(test_kill_loop),
+        T(test_serves),
+        T(test_signs_from_elsewhere),
+        T(test_checkpoint_follows),
+        T(test_refuses_entries),
+        T(test_gate),
+        T(test_second_daemon),
+        T(test_rotates_and_prunes),
+        T(test_kill_loop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

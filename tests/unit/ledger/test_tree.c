@@ -26,6 +26,52 @@ static const char *const roots[9] = {
     "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
 };
 
+/* The complete subtrees of [lo, hi) of the leaves, by trying. */
+static size_t subtrees(struct ledger_hasher *h, uint8_t (*leaf)[32], size_t lo, size_t hi,
+                       uint8_t (*ret)[32])
+{
+    static struct ledger_tree part;
+    size_t n = 0;
+    while (lo < hi) {
+        size_t width = 1;
+        while (lo % (2 * width) == 0 && lo + 2 * width <= hi)
+            width *= 2;
+        ledger_tree_init(&part, h);
+        for (size_t i = 0; i < width; i++)
+            ledger_tree_add(&part, leaf[lo + i]);
+        ledger_tree_root(&part, ret[n++]);
+        lo += width;
+    }
+    return n;
+}
+
+/* What the keys process is shown of a tree that grew: from each size to each later one. */
+static void test_since_a_mark(void **state)
+{
+    enum { LEAVES = 80 };
+    static struct ledger_tree t;
+    static uint8_t leaf[LEAVES][32], want[GVM_SIGN_NODES][32], got[GVM_SIGN_NODES][32];
+    struct ledger_hasher h = {0};
+    assert_int_equal(ledger_hasher_init(&h), 0);
+    for (unsigned i = 0; i < LEAVES; i++)
+        ledger_hash_leaf(&h, &i, sizeof i, leaf[i]);
+    for (size_t from = 1; from < LEAVES; from++) {
+        ledger_tree_init(&t, &h);
+        t.mark_at = from;
+        for (size_t i = 0; i < LEAVES; i++) {
+            ledger_tree_add(&t, leaf[i]);
+            if (t.size < from)
+                continue;
+            size_t n = subtrees(&h, leaf, 0, from, want);
+            n += subtrees(&h, leaf, from, t.size, want + n);
+            assert_int_equal(t.mark[MARK_SIGNED].size, from);
+            assert_int_equal(ledger_tree_since(&t, MARK_SIGNED, got), n);
+            assert_memory_equal(got, want, n * 32);
+        }
+    }
+    ledger_hasher_done(&h);
+}
+
 static void assert_hex(const uint8_t hash[32], const char *hex)
 {
     char got[65];
@@ -265,9 +311,10 @@ static void test_tile_paths(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_known_roots),   cmocka_unit_test(test_domain_separation),
-        cmocka_unit_test(test_inclusion_all), cmocka_unit_test(test_inclusion_refused),
-        cmocka_unit_test(test_tiles),         cmocka_unit_test(test_tile_paths),
+        cmocka_unit_test(test_known_roots),       cmocka_unit_test(test_since_a_mark),
+        cmocka_unit_test(test_domain_separation), cmocka_unit_test(test_inclusion_all),
+        cmocka_unit_test(test_inclusion_refused), cmocka_unit_test(test_tiles),
+        cmocka_unit_test(test_tile_paths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
