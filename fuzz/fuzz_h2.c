@@ -51,6 +51,18 @@ void px_inspect_done(struct px_request *rq)
 {
     (void)rq;
 }
+int px_ws_key(struct px_request *rq)
+{
+    check(rq->websocket);
+    return 0;
+}
+
+void px_relay_stream_eof(struct px_request *rq)
+{
+    check(rq->websocket && !px_closed(rq));
+    rq->ws_eof = true;
+}
+
 void px_ws_free(struct px_request *rq)
 {
     (void)rq;

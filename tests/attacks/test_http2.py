@@ -264,7 +264,8 @@ def malformed(run):
         c.send(ident, b"hello", True)
         a = c.wait(ident)
         tap.ok(a.reset is not None or a.status in (400, 502), "N7 less body than content-length", a.status)
-        tap.ok(all(s["length"] == 0 for s in good.seen), "N7 no such body arrived whole", good.seen)
+        # Of the second, what came before its end may have arrived: its server knows that it is short.
+        tap.ok(not any(s["length"] in (3, 30) for s in good.seen), "N7 no such body arrived whole", good.seen)
         a = c.ask(GOOD, more=[("x", "y" * 70000)])
         tap.ok(a.status == 431 or a.reset is not None or c.goaway is not None, "a head past the limit", a.status)
     with client(run, GOOD) as c:

@@ -1,5 +1,6 @@
 """Attacks on rules for WebSocket messages (tests/lib/proxyrig.py), with frames written by hand: parts,
-compression, binary, sizes, frames that are none. What is allowed arrives byte for byte."""
+compression, binary, sizes, frames that are none; on connections of HTTP/1.1 and on streams of HTTP/2
+(RFC 8441). What is allowed arrives byte for byte. (N20)"""
 import base64
 import hashlib
 import json
@@ -13,6 +14,8 @@ import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import gvmtest
+import h2.exceptions
+import h2rig
 import proxyrig as rig
 
 tap = gvmtest.Tap()
@@ -37,6 +40,7 @@ class Peer:
         self.sock = socket.create_server(("127.0.0.1", 0))
         self.port = self.sock.getsockname()[1]
         self.extensions, self.got, self.conn = extensions, b"", None
+        self.accept = None  # instead of the right answer
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self):
@@ -48,7 +52,7 @@ class Peer:
     def _one(self, s):
         head = rig.read_head(s)
         key = next(line.split(b":", 1)[1].strip() for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key"))
-        accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+        accept = self.accept or base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
         more = f"Sec-WebSocket-Extensions: {self.extensions}\r\n".encode() if self.extensions else b""
         s.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                   b"Sec-WebSocket-Accept: " + accept + b"\r\n" + more + b"\r\n")
@@ -64,13 +68,13 @@ class Peer:
 
 
 chat, packed, free = Peer(), Peer("permessage-deflate"), Peer()
-ZIP, ODD = "zip.example.test", "odd.example.test"
-odd = Peer("x-unknown")
+ZIP, ODD, LIAR = "zip.example.test", "odd.example.test", "liar.example.test"
+odd, liar = Peer("x-unknown"), Peer()
 rules = f"""
 [policy]
 default = "Deny"
 """
-for host in (CHAT, ZIP, ODD):
+for host in (CHAT, ZIP, ODD, LIAR):
     rules += f"""
 [[rules]]
 name = "no transfers"
@@ -97,13 +101,48 @@ method = "GET"
 pattern = "{FREE}"
 decision = "Allow"
 """
-PEERS = {CHAT: chat, ZIP: packed, ODD: odd, FREE: free}
+PEERS = {CHAT: chat, ZIP: packed, ODD: odd, FREE: free, LIAR: liar}
 home.write_config(rules + "[upstream.resolve]\n" + "".join(f'"{h}" = "127.0.0.1:{p.port}"\n' for h, p in PEERS.items()))
 daemon = rig.start_daemon(home)
-run = rig.Run(home)
+run, over2 = None, False
+
+
+class Stream:
+    """A WebSocket on a stream of HTTP/2, to be used like a socket."""
+
+    def __init__(self, host, path="/ws", fields=()):
+        self.client = h2rig.Client(run.connect())
+        gvmtest.wait_for(lambda: self.client.pump(0.1) and self.client.conn.remote_settings.enable_connect_protocol, 5)
+        self.ident = self.client.begin(host, fields=[
+            (":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", path), (":authority", host),
+            ("sec-websocket-version", "13"), *fields], end=False)
+        self.answer = self.client.wait(self.ident, until=lambda a: a.headers)
+        self.taken = 0
+
+    def sendall(self, data):
+        try:
+            self.client.send(self.ident, data)
+        except h2.exceptions.ProtocolError:
+            raise OSError("the stream has ended")
+
+    def recv(self, n):
+        a = self.client.wait(self.ident, 5, until=lambda a: len(a.body) > self.taken or a.ended)
+        part = a.body[self.taken:self.taken + n]
+        self.taken += len(part)
+        return part
+
+    def settimeout(self, seconds):
+        pass
+
+    def close(self):
+        self.client.close()
 
 
 def opened(host, path="/ws"):
+    if over2:
+        s = Stream(host, path)
+        assert s.answer.status == 200, s.answer.headers
+        return s
     s = run.connect()
     s.sendall(f"GET http://{host}{path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
               f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {base64.b64encode(b'0123456789abcdef').decode()}\r\n\r\n".encode())
@@ -231,11 +270,52 @@ def test_records():
     tap.ok("gvm-ph-1234" not in json.dumps(mine), "their content is not")
 
 
-for test in (test_send, test_receive, test_deflate, test_broken, test_records):
-    try:
-        test()
-    except Exception as e:
-        tap.ok(False, f"{test.__name__}: {e!r}", rig.daemon_log(home))
+def test_streams():
+    """What only HTTP/2 has."""
+    a = Stream(CHAT, "/other").answer
+    tap.eq(a.status, 403, "a handshake that no rule allows")
+    a = Stream(CHAT, "/ws", [("sec-websocket-key", "AAAAAAAAAAAAAAAAAAAAAA=="), ("sec-websocket-protocol", "x")]).answer
+    tap.eq((a.status, a.headers.get("sec-websocket-accept")), (200, None), "a key of the agent's own is of no use")
+    for name, fields, end, want in (
+            ("another protocol", [(":protocol", "connect-udp")], False, (501,)), ("a protocol for GET", [(":method", "GET")], False, (0, 400)),
+            ("no path", [(":path", None)], False, (0, 400)), ("an end at once", [], True, (501,))):
+        fields = {**{":method": "CONNECT", ":protocol": "websocket", ":scheme": "http", ":path": "/ws", ":authority": CHAT}, **dict(fields)}
+        with h2rig.Client(run.connect()) as c:
+            c.pump(1)
+            ident = c.begin(CHAT, fields=[(k, v) for k, v in fields.items() if v is not None], end=end)
+            tap.ok(c.wait(ident).status in want, f"{name} is refused", c.streams[ident].headers)
+    s = Stream(CHAT)
+    other = s.client.begin(CHAT, fields=[(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/ws"),
+                                         (":authority", CHAT), ("sec-websocket-version", "13")], end=False)
+    s.client.wait(other, until=lambda a: a.headers)
+    second = chat.conn
+    s.client.send(other, frame(BAD))
+    a = s.client.wait(other, 5)
+    tap.ok(b"\x88" in a.body and (a.ended or a.closed), "a denied message ends its stream", a.body)
+    s.sendall(frame(b"still here"))
+    second_got = wait(lambda: s.client.open and not s.client.streams[s.ident].ended)
+    tap.ok(second_got and second is not None, "and no other of that connection")
+    s.close()
+    early = h2rig.Client(run.connect())
+    early.pump(1)
+    ident = early.begin(CHAT, fields=[(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/ws"),
+                                      (":authority", CHAT), ("sec-websocket-version", "13")], end=False)
+    early.send(ident, frame(BAD))  # before the handshake is answered
+    a = early.wait(ident)
+    tap.ok(b"\x88" in a.body and wait(lambda: chat.ended) and frame(BAD) not in chat.got, "frames ahead of the answer are judged", a.body)
+    early.close()
+    liar.accept = b"AAAAAAAAAAAAAAAAAAAAAAAAAAA="
+    tap.eq(Stream(LIAR).answer.status, 502, "a server that answers another key")
+
+
+for number, over2 in enumerate((False, True), 1):
+    tap.prefix = "HTTP/2: " if over2 else "HTTP/1.1: "
+    run = rig.Run(home, f"20260101T000000-{number:06x}")
+    for test in (test_send, test_receive, test_deflate, test_broken) + ((test_streams,) if over2 else ()) + (test_records,):
+        try:
+            test()
+        except Exception as e:
+            tap.ok(False, f"{test.__name__}: {e!r}", rig.daemon_log(home))
 daemon.terminate()
 daemon.wait(20)
 tap.done()

@@ -76,6 +76,35 @@ s.once("data", () => {
   ws.on("error", e => { out.error = String(e); });
 });
 """
+# The same on a stream of HTTP/2 (RFC 8441): Node's http2 opens it, ws speaks on it.
+NODE2_CLIENT = """
+const WebSocket = require("ws"), net = require("net"), fs = require("fs"), http2 = require("http2");
+const [host, port] = process.argv.slice(1);
+const messages = JSON.parse(fs.readFileSync(0));
+const out = { back: [], code: null };
+const fail = e => { out.code = String(e); console.log(JSON.stringify(out)); process.exit(0); };
+const s = net.connect(Number(port), "127.0.0.1", () => s.write(`CONNECT ${host}:80 HTTP/1.1\\r\\nHost: ${host}:80\\r\\n\\r\\n`));
+s.once("data", () => {
+  const session = http2.connect(`http://${host}`, { createConnection: () => s });
+  session.on("error", fail);
+  session.once("remoteSettings", settings => {
+    if (!settings.enableConnectProtocol) return fail("extended CONNECT is not offered");
+    const stream = session.request({ ":method": "CONNECT", ":protocol": "websocket", ":path": "/ws", "sec-websocket-version": "13" });
+    stream.on("error", fail);
+    stream.on("response", h => {
+      if (h[":status"] !== 200) return fail(h[":status"]);
+      const ws = new WebSocket(null);
+      ws._isServer = false; // without an address it takes itself for one
+      ws.on("message", m => { out.back.push(m.length); if (out.back.length < messages.length) ws.send(messages[out.back.length]); else ws.close(1000); });
+      ws.on("close", code => { if (code !== 1000) out.code = code; console.log(JSON.stringify(out)); process.exit(0); });
+      ws.on("error", fail);
+      stream.setNoDelay = () => {}; // ws takes it for a socket
+      ws.setSocket(stream, Buffer.alloc(0), { maxPayload: 0, skipUTF8Validation: false });
+      ws.send(messages[0]);
+    });
+  });
+});
+"""
 started = []
 
 
@@ -109,7 +138,8 @@ SIZES = ["", "a", "x" * 125, "y" * 126, "z" * 65535, "w" * 65536, "v" * 300000, 
 
 
 def ask(client, host, deflate, messages):
-    argv = {"python": [PYTHON, "-c", PY_CLIENT], "node": [NODE, "-e", NODE_CLIENT, "--"]}[client]
+    argv = {"python": [PYTHON, "-c", PY_CLIENT], "node": [NODE, "-e", NODE_CLIENT, "--"],
+            "node over HTTP/2": [NODE, "-e", NODE2_CLIENT, "--"]}[client]
     done = subprocess.run(argv + [host, str(run.port), "1" if deflate else "0"], input=json.dumps(messages), stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True, timeout=60, env=dict(os.environ, NODE_PATH=NODE_PATH))
     try:
@@ -119,8 +149,8 @@ def ask(client, host, deflate, messages):
 
 
 for host in HOSTS:
-    for client in ("python", "node"):
-        for deflate in (False, True):
+    for client in ("python", "node", "node over HTTP/2"):
+        for deflate in (False, True) if client != "node over HTTP/2" else (False,):
             what = f"{client} to {host}{' with deflate' if deflate else ''}"
             got = ask(client, host, deflate, SIZES)
             tap.ok(len(got["back"]) == len(SIZES) and got["code"] is None, f"{what}: messages of many sizes come back", got)
@@ -128,7 +158,7 @@ for host in HOSTS:
             tap.ok(len(got["back"]) == 1 and got["code"] == 1008, f"{what}: a denied message closes with 1008", got)
 run.finish()
 counted = [e["ws"] for e in rig.entries(home, "http.outcome") if e.get("run") == run.id and "ws" in e]
-tap.ok(sum(c["sent"] == len(SIZES) and c["received"] == len(SIZES) for c in counted) == 8, "every message is counted", counted)
+tap.ok(sum(c["sent"] == len(SIZES) and c["received"] == len(SIZES) for c in counted) == 10, "every message is counted", counted)
 daemon.terminate()
 daemon.wait(20)
 for p in started:

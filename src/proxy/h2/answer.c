@@ -130,14 +130,16 @@ static void head(struct px_request *rq, const struct gvm_http1_head *h)
     struct h2_stream *st = of(rq);
     struct h2_fields f = {.n = 0};
     char status[12];
-    (void)snprintf(status, sizeof status, "%u", h->status);
+    bool opened = h->status == 101; /* a WebSocket: here it is an answer like any other */
+    (void)snprintf(status, sizeof status, "%u", opened ? 200 : h->status);
     h2_field(&f, GVM_STR(":status"), gvm_str(status));
     bool nominates = px_http1_nominates(h);
     for (unsigned i = 0; i < h->nheaders; i++)
-        if (px_http1_stays(h, &h->headers[i], nominates))
+        if (px_http1_stays(h, &h->headers[i], nominates) &&
+            !(opened && gvm_str_ieqz(h->headers[i].name, "sec-websocket-accept")))
             h2_field(&f, h->headers[i].name, h->headers[i].value);
-    if (h->status >= 200) {
-        submit(st, &f, h->body != GVM_BODY_NONE);
+    if (opened || h->status >= 200) {
+        submit(st, &f, opened || h->body != GVM_BODY_NONE);
         return;
     }
     nghttp2_submit_headers(st->front->s.ng, NGHTTP2_FLAG_NONE, st->id, NULL, f.nv, f.n, NULL);
@@ -257,7 +259,7 @@ static void done(struct px_request *rq)
 {
     struct h2_stream *st = of(rq);
     px_batch_forget(rq);
-    st->stop = !rq->in_done;
+    st->stop = rq->websocket ? !rq->ws_eof : !rq->in_done;
     resume(rq);
     rq->state = PX_CLOSED;
 }

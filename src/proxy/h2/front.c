@@ -157,7 +157,7 @@ static int read_block(struct h2_front *f, bool end, struct pseudo *p, struct gvm
     int r = take_fields(&f->s.block, p, h, err);
     if (r < 0)
         return r;
-    if (end)
+    if (end || p->protocol.n)
         h->body = GVM_BODY_NONE;
     h->method = p->method;
     h->target = p->path;
@@ -187,6 +187,8 @@ static void identified(struct h2_stream *st, const struct pseudo *p, const struc
         return;
     }
     int r = px_request_take(rq, h, &t, &err);
+    if (r == 0 && rq->websocket)
+        r = px_ws_key(rq);
     if (r < 0)
         px_refuse(rq, r == -E2BIG ? 431 : 400, "malformed", err.text);
     else
@@ -212,6 +214,14 @@ static void begin(struct h2_stream *st, bool end)
     if (rq->run->nstreams > GVM_RUN_STREAMS || rq->px->nstreams > GVM_ALL_STREAMS) {
         px_refuse(rq, 503, "busy", "too many requests at a time");
         return;
+    }
+    if (p.protocol.n && (end || !gvm_str_eqz(p.protocol, "websocket"))) {
+        px_refuse(rq, 501, "connect", "extended CONNECT is offered for WebSocket alone");
+        return;
+    }
+    if (p.protocol.n) { /* RFC 8441: a WebSocket, judged as its handshake in HTTP/1.1 would be */
+        rq->websocket = true;
+        p.method = h->method = GVM_STR("GET");
     }
     if (!px_request_method(rq, p.method))
         px_refuse(rq, 400, "malformed", "the method is too long");
@@ -314,10 +324,12 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
     struct h2_stream *st = ends && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)
                                ? stream_of(ng, frame->hd.stream_id)
                                : NULL;
-    if (st && !px_closed(&st->rq) && !st->rq.in_done)
+    if (st && !px_closed(&st->rq) && st->rq.websocket)
+        px_relay_stream_eof(&st->rq);
+    else if (st && !px_closed(&st->rq) && !st->rq.in_done)
         px_body_end(&st->rq);
     if (st)
-        st->rq.in_done = true;
+        st->rq.in_done = st->rq.ws_eof = true;
     return r;
 }
 
@@ -332,7 +344,7 @@ static int on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t
         h2_answer_dropped(st, n);
         return 0;
     }
-    if (!st || f->ended || px_closed(&st->rq) || st->rq.in_done) {
+    if (!st || f->ended || px_closed(&st->rq) || (st->rq.in_done && !st->rq.websocket)) {
         nghttp2_session_consume_stream(ng, id, n); /* nobody wants it */
         return 0;
     }

@@ -156,6 +156,7 @@ static int greet(nghttp2_session *ng, bool server)
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, GVM_MAX_STREAMS},
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, WINDOW_AGENT},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, GVM_MAX_HEAD},
+        {NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1}, /* RFC 8441 */
     };
     nghttp2_settings_entry upstream[] = {
         {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},

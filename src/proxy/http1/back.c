@@ -105,6 +105,10 @@ static void pass_body(struct px_request *rq, struct gvm_str in)
 
 static void upgraded(struct px_request *rq, const struct gvm_http1_head *h)
 {
+    if (rq->conn->h2 && !px_ws_accepted(rq, h)) {
+        px_fail(rq, 502, "the server did not answer the WebSocket handshake");
+        return;
+    }
     rq->status = 101;
     rq->rhead_done = rq->upgraded = true;
     struct gvm_str agreed = {"", 0};

@@ -63,7 +63,11 @@ static void pass_end(struct px_request *rq)
 
 void px_body(struct px_request *rq, struct gvm_str span)
 {
-    if (rq->state == PX_BODY) {
+    if (rq->state == PX_RELAY) {
+        px_relay_span(rq, span);
+        return;
+    }
+    if (rq->state == PX_BODY && !rq->websocket) {
         pass_on(rq, span);
         await_answer(rq);
         return;
@@ -124,11 +128,13 @@ static void send_request(struct px_request *rq)
     stream_batch_begin(&rq->px->loop);
     rq->bytes_out += rq->head.len + rq->cred.len;
     rq->back->head(rq);
-    pass_held(rq);
+    if (!rq->websocket) /* frames wait until the server has agreed to them */
+        pass_held(rq);
     if (rq->in_done)
         pass_end(rq);
     stream_batch_end(&rq->px->loop);
-    gvm_buf_reset(&rq->held);
+    if (!rq->websocket)
+        gvm_buf_reset(&rq->held);
     if (rq->expect_continue && !had)
         rq->front->go_on(rq);
     rq->expect_continue = false;
@@ -320,6 +326,6 @@ void px_reply_cut(struct px_request *rq, bool untouched, const char *why)
 
 void px_front_drained(struct px_request *rq)
 {
-    if (rq->back && rq->state == PX_BODY)
+    if (rq->back && (rq->state == PX_BODY || rq->state == PX_RELAY))
         rq->back->resume(rq);
 }

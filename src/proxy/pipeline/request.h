@@ -129,6 +129,8 @@ struct px_request {
     bool inspecting;               /* judged again when `held` has more than inspect_max, or all */
     size_t inspect_max;            /* bytes set aside for it */
     struct px_ws *ws;              /* a WebSocket that was opened, NULL: none */
+    char ws_key[25];               /* on HTTP/2: the key we gave its server */
+    bool ws_eof;                   /* on HTTP/2: the agent will send nothing more */
     char cred_id[65];
     struct upstream_identity *identity; /* of the credential, for servers that ask for one */
     /* upstream */
@@ -226,6 +228,10 @@ struct px_ws_counts {
 };
 /* False: out of memory. `extensions`: what the server agreed to. */
 bool px_ws_start(struct px_request *rq, struct gvm_str extensions) GVM_MUST_CHECK;
+/* A handshake that came by extended CONNECT (RFC 8441) goes on as one of HTTP/1.1, with a key of
+ * ours; did the server's 101 answer that key (RFC 6455 4.1)? */
+int px_ws_key(struct px_request *rq) GVM_MUST_CHECK;
+bool px_ws_accepted(const struct px_request *rq, const struct gvm_http1_head *h);
 void px_ws_data(struct px_request *rq, bool from_agent, const uint8_t *p, size_t n);
 void px_ws_free(struct px_request *rq);
 bool px_ws_counts(const struct px_request *rq, struct px_ws_counts *ret);
@@ -282,6 +288,14 @@ void px_relay_open(struct px_request *rq);
 void px_relay_start(struct px_request *rq, struct gvm_str from_upstream);
 void px_relay_data(struct px_conn *c, const uint8_t *p, size_t n);
 void px_relay_agent_eof(struct px_conn *c);
+/* The same for a stream of HTTP/2. */
+void px_relay_span(struct px_request *rq, struct gvm_str span);
+void px_relay_stream_eof(struct px_request *rq);
+/* Either side, whatever carries the agent's: writes and holds the other side back when it is slow;
+ * ends both. */
+void px_relay_to_agent(struct px_request *rq, struct gvm_str span);
+void px_relay_to_upstream(struct px_request *rq, struct gvm_str span);
+void px_relay_close(struct px_request *rq, const char *error);
 
 /* deny.c */
 /* A refusal before anything was decided: http.refused, an answer, the connection closes. */

@@ -2,9 +2,12 @@
  * messages of this host speaks of, a message is held until it is whole, judged, and then let
  * through or the connection closed with 1008 (RFC 6455 7.4.1: policy) on both sides. Other
  * directions are only counted. */
+#include <errno.h>
+#include <openssl/evp.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "proxy/http1/head.h"
 #include "proxy/pipeline/px.h"
 
 enum { SEND, RECEIVE, DIRECTIONS };
@@ -53,6 +56,32 @@ bool px_ws_start(struct px_request *rq, struct gvm_str extensions)
     return true;
 }
 
+/* ---- the handshake of a stream of HTTP/2 ---- */
+
+int px_ws_key(struct px_request *rq)
+{
+    uint8_t random[16];
+    if (getrandom(random, sizeof random, 0) != sizeof random)
+        return -EIO;
+    (void)EVP_EncodeBlock((unsigned char *)rq->ws_key, random, sizeof random);
+    px_http1_remove(&rq->head, GVM_STR("sec-websocket-key"));
+    gvm_buf_addf(&rq->head, "Sec-WebSocket-Key: %s\r\n", rq->ws_key);
+    return rq->head.failed ? -E2BIG : 0;
+}
+
+bool px_ws_accepted(const struct px_request *rq, const struct gvm_http1_head *h)
+{
+    const struct gvm_header *said = gvm_http1_find(h, "sec-websocket-accept");
+    unsigned char sum[EVP_MAX_MD_SIZE];
+    char text[64], want[EVP_MAX_MD_SIZE * 2];
+    unsigned n = 0;
+    (void)snprintf(text, sizeof text, "%s258EAFA5-E914-47DA-95CA-C5AB0DC85B11", rq->ws_key);
+    if (!said || EVP_Digest(text, strlen(text), sum, &n, EVP_sha1(), NULL) != 1)
+        return false;
+    (void)EVP_EncodeBlock((unsigned char *)want, sum, (int)n);
+    return gvm_str_eqz(said->value, want);
+}
+
 /* ---- judging ---- */
 
 static void judge(struct px_request *rq, int d, const struct gvm_ws_got *m, struct gvm_verdict *v)
@@ -86,28 +115,34 @@ static void judge(struct px_request *rq, int d, const struct gvm_ws_got *m, stru
 
 /* ---- ending ---- */
 
-static void say_close(struct stream *to, const struct gvm_ws *passed, uint16_t code,
-                      struct gvm_str reason, bool masked)
+static void pass_on(struct px_request *rq, int d, struct gvm_str bytes)
 {
+    if (d == SEND)
+        px_relay_to_upstream(rq, bytes);
+    else
+        px_relay_to_agent(rq, bytes);
+}
+
+static void say_close(struct px_request *rq, int d, uint16_t code, struct gvm_str reason)
+{
+    const struct gvm_ws *passed = rq->ws->in[d];
     struct gvm_buf f;
     uint8_t mask[4] = {0};
-    if (!to || !passed || !gvm_ws_between_frames(passed))
+    if (!passed || !gvm_ws_between_frames(passed))
         return;
     gvm_buf_init(&f, 256);
-    if (masked && getrandom(mask, sizeof mask, 0) != sizeof mask)
+    if (d == SEND && getrandom(mask, sizeof mask, 0) != sizeof mask)
         memset(mask, 0, sizeof mask);
-    if (gvm_ws_close(code, reason, masked ? mask : NULL, &f) == 0 &&
-        stream_write(to, gvm_buf_data(&f), f.len) < 0)
-        gvm_log(GVM_LOG_DEBUG, "a WebSocket could not be told that it is closed");
+    if (gvm_ws_close(code, reason, d == SEND ? mask : NULL, &f) == 0)
+        pass_on(rq, d, gvm_buf_str(&f));
     gvm_buf_done(&f);
 }
 
 static void end_both(struct px_request *rq, uint16_t code, struct gvm_str reason, const char *error)
 {
-    struct px_ws *ws = rq->ws;
-    say_close(rq->conn->agent, ws->in[RECEIVE], code, reason, false);
-    say_close(rq->up, ws->in[SEND], code, reason, true);
-    px_conn_close(rq->conn, PX_LINGER_MS, error);
+    say_close(rq, RECEIVE, code, reason);
+    say_close(rq, SEND, code, reason);
+    px_relay_close(rq, error);
 }
 
 static bool deny(struct px_request *rq, int d, const struct gvm_verdict *v)
@@ -123,15 +158,8 @@ static bool deny(struct px_request *rq, int d, const struct gvm_verdict *v)
 
 static bool pass(struct px_request *rq, int d, struct gvm_str bytes)
 {
-    struct stream *to = d == SEND ? rq->up : rq->conn->agent;
-    if (!to || !bytes.n || stream_write(to, bytes.p, bytes.n) < 0)
-        return true; /* the stream tells why, from the loop */
-    if (stream_queued(to) <= GVM_STREAM_HIGH)
-        return true;
-    if (d == SEND)
-        px_conn_pause(rq->conn);
-    else
-        stream_pause(rq->up);
+    if (bytes.n)
+        pass_on(rq, d, bytes);
     return true;
 }
 
