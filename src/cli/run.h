@@ -168,6 +168,9 @@ int run_choose_kept(struct run *r, struct gvm_err *err) GVM_MUST_CHECK;
 /* Reads and checks --seccomp or [seccomp] profile. */
 int run_read_profile(struct run *r, struct gvm_err *err) GVM_MUST_CHECK;
 
+/* run_worktree.c: a word about a repository that lies elsewhere. */
+void run_tell_worktree(const struct run *r);
+
 /* run_detach.c */
 /* Returns -1 in the process that is to go on, else the caller's exit code. */
 int run_detach(struct run *r);

@@ -298,6 +298,7 @@ int run_launch(struct run *r, struct gvm_err *err)
     if (x < 0)
         return x;
     tell_notes(r);
+    run_tell_worktree(r);
     if (gvm_sandbox_exec_error(r->sandbox))
         cli_say("%s", gvm_sandbox_exec_error(r->sandbox));
     return 0;

@@ -60,11 +60,12 @@ struct scan {
     int top;
     uid_t uid;
     gid_t gid;
-    bool keep;            /* the file system's times can be trusted */
-    bool news;            /* something was read that is not kept yet */
-    bool cut;             /* a limit was met */
-    uint32_t seen;        /* entries read */
-    uint32_t foreign;     /* directories of another user or group ... */
+    bool keep;        /* the file system's times can be trusted */
+    bool news;        /* something was read that is not kept yet */
+    bool cut;         /* a limit was met */
+    const char *own;  /* GVM's state directory, when it lies beneath the top; NULL = it does not */
+    uint32_t seen;    /* entries read */
+    uint32_t foreign; /* directories of another user or group ... */
     const char *stranger; /* ... and the first of them */
     int64_t began;
     struct walk now, old;
@@ -208,6 +209,10 @@ static void visit(struct scan *s, uint32_t at)
     struct stat st;
     d->first_sub = s->now.ndirs;
     d->first_find = s->now.nfinds;
+    /* Hidden as a whole; and this very sandbox's root, with all of the system in it, is mounted in
+     * there. */
+    if (s->own && strcmp(d->rel, s->own) == 0)
+        return;
     if (fstatat(s->top, *d->rel ? d->rel : ".", &st, AT_SYMLINK_NOFOLLOW) < 0 ||
         !S_ISDIR(st.st_mode)) {
         s->news = true;
@@ -411,6 +416,15 @@ static int report(struct scan *s, sandbox_found_fn *found, void *arg, struct gvm
     return r;
 }
 
+/* What is kept of the walk is kept in there, so the next run leaves out the same. */
+static const char *own_place(struct sandbox_init *in, struct gvm_arena *a, const char *top)
+{
+    const char *cache = in->plan->cache, *slash = cache ? strrchr(cache, '/') : NULL;
+    char *state = slash ? gvm_arena_dup(a, cache, (size_t)(slash - cache)) : NULL;
+    size_t n = strlen(top);
+    return state && sandbox_beneath(state, top) && state[n] == '/' ? state + n + 1 : NULL;
+}
+
 int sandbox_scan(struct sandbox_init *in, const char *top, sandbox_found_fn *found, void *arg,
                  struct gvm_err *err)
 {
@@ -425,6 +439,7 @@ int sandbox_scan(struct sandbox_init *in, const char *top, sandbox_found_fn *fou
         r = gvm_err_set(err, ENOMEM, "out of memory");
     if (r == 0 && first) {
         first->rel = "";
+        s.own = own_place(in, s.a, top);
         s.keep = times_are_ours(s.top);
         load(&s, in, top);
         for (uint32_t i = 0; i < s.now.ndirs && !s.cut; i++)
