@@ -1,9 +1,9 @@
 /* rules/hidden.c - rules that can never fire: an earlier one takes every request they would.
  *
- * "Takes" is decided part by part (methods, host, port, agent, expiry, path) and only where it is
- * sure; two different regexes, or overlapping wildcards, are never called hidden.
+ * "Takes" is decided part by part (methods, host, port, agent, expiry, path, what narrows it) and
+ * only where it is sure; two different regexes, or overlapping wildcards, are never called hidden.
  */
-#include "rules/rules_int.h"
+#include "rules/narrow.h"
 
 /* Comparisons before giving up, so that a huge file is still checked in well under a second. */
 enum { WORK = 20 * 1000 * 1000 };
@@ -101,8 +101,12 @@ static bool covers(const struct rule *a, const struct rule *b)
     bool port = a->port == 0 || a->port == b->port;
     bool proto =
         a->proto == b->proto || ((a->flags & RULES_TOTAL_DENY) && b->proto == GVM_PROTO_TCP);
-    if (a->flags & (RULES_NARROW | RULES_WINDOW))
-        return false; /* it takes some of them only */
+    /* It takes some of them only: those that the other one would, when both look for the same and
+     * what follows is the same. */
+    if ((a->flags & (RULES_NARROW | RULES_WINDOW)) &&
+        (a->info->decision != b->info->decision ||
+         !rules_narrow_same(a->info->narrow, b->info->narrow)))
+        return false;
     return proto && port && agent && alive && covers_methods(a, b) &&
            covers_host(a->info, b->info) && covers_path(a, b);
 }

@@ -51,6 +51,9 @@ int rules_narrow_compile(struct gvm_ruleset *rs, const struct gvm_conf_rule *c,
                          struct rules_narrow **ret, struct gvm_err *err) GVM_MUST_CHECK;
 void rules_narrow_free(struct rules_narrow *n);
 
+/* narrow_same.c */
+bool rules_narrow_same(const struct rules_narrow *a, const struct rules_narrow *b);
+
 /* Compiles with the options every expression here has; `what` names it in errors. */
 int rules_regex_compile(struct gvm_str text, const char *what, pcre2_code **ret,
                         struct gvm_err *err) GVM_MUST_CHECK;

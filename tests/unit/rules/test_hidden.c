@@ -54,7 +54,71 @@ static const struct {
     {"method='*'\npattern='*/x'", "protocol='tcp'\npattern='a.test:22'", false},
     {"protocol='tcp'\npattern='*'", "method='*'\npattern='a.test'", false},
     {"protocol='tcp'\npattern='*'", "protocol='tcp'\npattern='a.test:22'", true},
+    /* a rule that looks further behind one that does not, and the other way round */
+    {"method='*'\npattern='a.test'", "method='POST'\npattern='a.test'\nbody={path='$.a',value=1}",
+     true},
+    {"method='*'\npattern='a.test'", "method='POST'\npattern='a.test'\ngrpc='p.S/M'", true},
+    {"method='*'\npattern='a.test'",
+     "method='*'\npattern='a.test'\ncondition={kind='time_window',window='01:00-02:00'}", true},
+    {"method='*'\npattern='a.test'", "method='*'\npattern='a.test'\nws={text='x'}", false},
+    {"method='*'\npattern='a.test'\nbody={path='$.a',value=1}", "method='*'\npattern='a.test'",
+     false},
+    {"method='*'\npattern='a.test'\ngrpc='p.S/M'", "method='*'\npattern='a.test'", false},
+    {"method='*'\npattern='a.test'\ncondition={kind='time_window',window='01:00-02:00'}",
+     "method='*'\npattern='a.test'", false},
+    /* a limit takes every request; beyond it, it decides as well */
+    {"method='*'\npattern='a.test'\nlimit='1/min'", "method='*'\npattern='a.test'", true},
+    /* the same thing under another decision may still fire, for what cannot be seen */
+    {"method='*'\npattern='a.test'\nbody={path='$.a',value=1}",
+     "method='*'\npattern='a.test'\nbody={path='$.a',value=1}", false},
 };
+
+/* Two rules that look further and decide the same. */
+static const struct {
+    const char *first, *second;
+    bool hidden;
+} twins[] = {
+    {"body={path='$.a',value=1}", "body={path='$.a',value=1}", true},
+    {"body={path='$.a',value=1}", "body={path='$.a',value=1}\nlimit='1/min'", true},
+    {"body={path='$.a',value=1}", "body={path='$.a',value=2}", false},
+    {"body={path='$.a',value=1}", "body={path='$.a',value='1'}", false},
+    {"body={path='$.a',value=1}", "body={path='$.a',op='>',value=1}", false},
+    {"body={path='$.a',value=1}", "body=[{path='$.a',value=1},{path='$.b',value=1}]", false},
+    {"body={path='$.a',value=1}", "query={name='$.a',value=1}", false},
+    {"body={path='$.a',value=1}", "body={path='$.a',value=1}\nunverifiable='next'", false},
+    {"body={path='$.a',value=1}", "body={path='$.a',value=1}\nmax_body_bytes=9", false},
+    {"mcp={tool='a'}", "mcp={tool='a'}", true},
+    {"mcp={tool=['a','b']}", "mcp={tool='a'}", false},
+    {"git={repo='o/*'}", "git={repo='o/*'}", true},
+    {"git={push='refs/*'}", "git={push='refs/*',force=true}", false},
+    {"grpc='p.S/*'", "grpc='p.S/*'", true},
+    {"grpc='p.S/*'", "grpc='p.S/M'", false},
+    {"ws={text='x'}", "ws={text='x'}", true},
+    {"ws={text='x'}", "ws={text='x',direction='send'}", false},
+    {"condition={kind='time_window',window='01:00-02:00'}",
+     "condition={kind='time_window',window='01:00-02:00'}", true},
+    {"condition={kind='time_window',window='01:00-02:00'}",
+     "condition={kind='time_window',window='01:00-02:00',outside=true}", false},
+    {"condition={kind='time_window',window='01:00-02:00'}",
+     "condition={kind='time_window',window='01:00-02:00',tz='Asia/Tokyo'}", false},
+};
+
+static void test_twins(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof twins / sizeof *twins; i++) {
+        char text[800];
+        struct gvm_hidden_rule h[4];
+        (void)snprintf(text, sizeof text,
+                       "[[rules]]\nmethod='*'\npattern='*.test'\n%s\ndecision='Deny'\n"
+                       "[[rules]]\nmethod='POST'\npattern='a.test/x'\n%s\ndecision='Deny'\n",
+                       twins[i].first, twins[i].second);
+        struct gvm_ruleset *rs = good(text);
+        if (gvm_rules_hidden(rs, h, 4) != (twins[i].hidden ? 1u : 0u))
+            fail_msg("case %zu in\n%s", i, text);
+        gvm_rules_free(rs);
+    }
+}
 
 static void test_pairs(void **state)
 {
@@ -93,6 +157,7 @@ static void test_report(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pairs), cmocka_unit_test(test_report)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pairs), cmocka_unit_test(test_twins),
+                                       cmocka_unit_test(test_report)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
