@@ -259,6 +259,25 @@ def test_broken():
     tap.ok(wait(lambda: chat.ended) and chat.got == b"", "half a message of somebody who leaves is not passed on", chat.got)
 
 
+def test_slow():
+    """A server that talks to an agent that does not listen is held back, and loses nothing."""
+    s = opened(FREE)
+    data, sent = memoryview(frame(os.urandom(60000), 0x82, None) * 700), 0
+    free.conn.settimeout(1)
+    try:
+        while sent < len(data):
+            sent += free.conn.send(data[sent:sent + 65536])
+    except OSError:
+        pass
+    tap.ok(sent < len(data) - (8 << 20), "an agent that does not read holds its server back", sent)
+    got = b""
+    s.settimeout(10)
+    while len(got) < sent and (part := s.recv(1 << 20)):
+        got += part
+    tap.ok(got == data[:sent], "what was sent arrives when it does", (len(got), sent))
+    s.close()
+
+
 def test_records():
     run.finish()
     mine = [e for e in rig.entries(home) if e.get("run") == run.id]
@@ -311,7 +330,7 @@ def test_streams():
 for number, over2 in enumerate((False, True), 1):
     tap.prefix = "HTTP/2: " if over2 else "HTTP/1.1: "
     run = rig.Run(home, f"20260101T000000-{number:06x}")
-    for test in (test_send, test_receive, test_deflate, test_broken) + ((test_streams,) if over2 else ()) + (test_records,):
+    for test in (test_send, test_receive, test_deflate, test_broken, test_slow) + ((test_streams,) if over2 else ()) + (test_records,):
         try:
             test()
         except Exception as e:
