@@ -2,7 +2,9 @@
  * path:
  *
  *   /e  echoes the body, with trailers    /d  an answer of our own    /c  cut    /x  reset by us
- *   /i  103, then like /e                 anything else is held until the connection ends
+ *   /i  103, then like /e                 /w  a WebSocket, when it is asked for: echoes
+ *
+ * Anything else is held until the connection ends.
  *
  * First byte: how many bytes arrive at a time. Whatever is judged is for the host of the
  * connection, and its head is one that our own strict HTTP/1 parser takes. */
@@ -55,12 +57,6 @@ int px_ws_key(struct px_request *rq)
 {
     check(rq->websocket);
     return 0;
-}
-
-void px_relay_stream_eof(struct px_request *rq)
-{
-    check(rq->websocket && !px_closed(rq));
-    rq->ws_eof = true;
 }
 
 void px_ws_free(struct px_request *rq)
@@ -182,7 +178,7 @@ static void check_head(const struct px_request *rq)
 static bool is(const struct px_request *rq, char what)
 {
     struct gvm_str p = gvm_buf_str(&rq->path);
-    return p.n > 1 && p.p[1] == what;
+    return p.p && p.n > 1 && p.p[1] == what;
 }
 
 static void head(struct px_request *rq, uint16_t status, enum gvm_body_kind body)
@@ -206,7 +202,10 @@ void px_judge(struct px_request *rq)
 {
     check_head(rq);
     rq->state = PX_BODY;
-    if (is(rq, 'd')) {
+    if (rq->websocket && is(rq, 'w')) {
+        head(rq, 101, GVM_BODY_NONE);
+        rq->state = PX_RELAY;
+    } else if (is(rq, 'd')) {
         say(rq, 403);
     } else if (is(rq, 'c')) {
         rq->front->cut(rq, "cut");
@@ -225,10 +224,18 @@ void px_judge(struct px_request *rq)
     }
 }
 
+void px_relay_stream_eof(struct px_request *rq)
+{
+    check(rq->websocket && !px_closed(rq));
+    rq->ws_eof = true;
+    if (rq->state == PX_RELAY)
+        finish(rq);
+}
+
 void px_body(struct px_request *rq, struct gvm_str span)
 {
-    check(!px_closed(rq) && !rq->in_done);
-    if (rq->state == PX_BODY)
+    check(!px_closed(rq) && (rq->websocket ? !rq->ws_eof : !rq->in_done));
+    if (rq->state == PX_RELAY || (rq->state == PX_BODY && !rq->websocket))
         rq->front->data(rq, span);
     if (rq->front->full(rq))
         rq->front->pause(rq);
