@@ -271,11 +271,12 @@ bool ledger_writer_own(const struct ledger_writer *w, int64_t now_ns, struct gvm
 void ledger_writer_told(struct ledger_writer *w, int64_t now_ns);
 /* The durable head, to be signed. False when it is the published one or nothing is there. */
 bool ledger_writer_head(const struct ledger_writer *w, struct gvm_m_sign *ret);
-/* How long to wait before the next head is signed, when publishing the last one took so long: heads
- * take at most an eighth of the time, and a busy disk gets fewer of them. */
+/* How long to wait before the next head is signed, when publishing one takes so long on the
+ * average: heads should be within 5 ms of their entries; a disk on which that cannot be gets fewer
+ * of them, so that they take at most an eighth of its time. */
 static inline int64_t ledger_head_pause(int64_t cost_ns)
 {
-    const int64_t least = 2000000, most = 50000000;
+    const int64_t least = 2000000, most = cost_ns < 2000000 ? 3000000 : 50000000;
     return 8 * cost_ns < least ? least : 8 * cost_ns > most ? most : 8 * cost_ns;
 }
 /* Publishes a signed head, its tiles first. -EBADMSG unless it is the head `asked`. */

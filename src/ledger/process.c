@@ -73,6 +73,7 @@ struct process {
     uint64_t sign_id;
     int64_t sign_due, sign_sent; /* due 0: nothing to sign */
     int64_t head_done, pause;    /* the next head comes no sooner */
+    int64_t head_cost; /* how long publishing one takes, on the average of the last ones */
     int64_t head_synced;
     /* failure */
     int64_t closed_since, heal_at;
@@ -335,7 +336,8 @@ static void on_signed(struct process *p, const struct gvm_msg *m, int64_t now)
         p->sign_due = now + SIGN_RETRY_NS;
         return;
     }
-    p->pause = ledger_head_pause(done - began);
+    p->head_cost += (done - began - p->head_cost) / 8;
+    p->pause = ledger_head_pause(p->head_cost);
     p->head_done = done;
     sync_head(p, done);
     p->work = true; /* what was to be pruned may be told of by this head */
