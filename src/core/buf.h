@@ -58,8 +58,8 @@ int gvm_buf_add_slow(struct gvm_buf *b, const void *p, size_t n); /* gvm_buf_add
  * `failed` is set, so a run of appends may be checked once at the end. */
 static inline int gvm_buf_add(struct gvm_buf *b, const void *p, size_t n)
 {
-    /* Every byte of a message passes here in small pieces. The memory is never larger than the
-     * maximum and its spare byte, so what fits into it needs no other check. */
+    /* Every byte of a message passes here in small pieces. Memory grows to the maximum and its
+     * spare byte at most, so what fits into it needs no other check. */
     if (n == 0)
         return 0;
     if (n >= b->cap - b->off - b->len)

@@ -134,7 +134,7 @@ static void send_request(struct px_request *rq)
         pass_end(rq);
     stream_batch_end(&rq->px->loop);
     if (!rq->websocket)
-        gvm_buf_reset(&rq->held);
+        px_empty(&rq->held);
     if (rq->expect_continue && !had)
         rq->front->go_on(rq);
     rq->expect_continue = false;

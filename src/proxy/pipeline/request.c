@@ -32,8 +32,7 @@ void px_request_init(struct px_request *rq, struct px_conn *c, const struct px_f
     rq->timer.data = rq;
 }
 
-/* A buffer that held a body is not kept for requests that have none. */
-static void empty(struct gvm_buf *b)
+void px_empty(struct gvm_buf *b)
 {
     if (b->cap > PX_PIPELINED)
         gvm_buf_done(b);
@@ -52,8 +51,8 @@ void px_request_reset(struct px_request *rq)
     gvm_buf_reset(&rq->path);
     gvm_buf_reset(&rq->query);
     gvm_buf_reset(&rq->head);
-    empty(&rq->held);
-    empty(&rq->rin);
+    px_empty(&rq->held);
+    px_empty(&rq->rin);
     gvm_buf_reset(&rq->grant_key);
     gvm_buf_reset(&rq->trailers);
     gvm_buf_reset(&rq->out_trailers);

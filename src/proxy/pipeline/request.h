@@ -163,6 +163,8 @@ struct px_request {
 /* request.c: what every request has, whatever its version. */
 /* A zeroed request gets its owners, its buffers and its timer. */
 void px_request_init(struct px_request *rq, struct px_conn *c, const struct px_front *front);
+/* Empties a buffer, and gives its memory back when it held more than a piece of a body. */
+void px_empty(struct gvm_buf *b);
 /* Ready for the next request of the same connection. */
 void px_request_reset(struct px_request *rq);
 /* Stops and cancels all that the request waits for and lets its upstream go; `why` for who is
