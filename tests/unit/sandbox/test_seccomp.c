@@ -176,7 +176,7 @@ static void a_file_only_takes_away(void **state)
         "\"SCMP_ACT_ALLOW\"},"
         "{\"names\":[\"mount\"],\"action\":\"SCMP_ACT_ALLOW\",\"args\":[{\"index\":0,\"value\":0,"
         "\"op\":\"SCMP_CMP_EQ\"}]},"
-        "{\"names\":[\"unlink\"],\"action\":\"SCMP_ACT_NOTIFY\"},"
+        "{\"names\":[\"unlinkat\"],\"action\":\"SCMP_ACT_NOTIFY\"},"
         "{\"names\":[\"bpf\"],\"action\":\"SCMP_ACT_KILL_PROCESS\"},"
         "{\"names\":[\"socket\"],\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":97,\"args\":["
         "{\"index\":0,\"value\":2,\"op\":\"SCMP_CMP_EQ\"},"
@@ -186,7 +186,7 @@ static void a_file_only_takes_away(void **state)
     assert_int_equal(call(SYS_mount, 1, 0, 0), TOLD);
     assert_int_equal(call(SYS_ptrace, 0, 0, 0), TOLD);
     assert_int_equal(call(425, 0, 0, 0), NOSYS);
-    assert_int_equal(call(SYS_unlink, 0, 0, 0), TOLD);
+    assert_int_equal(call(SYS_unlinkat, 0, 0, 0), TOLD);
     assert_int_equal(call(SYS_bpf, 0, 0, 0), SECCOMP_RET_KILL_PROCESS);
     assert_int_equal(call(SYS_socket, AF_PACKET, SOCK_RAW, 0), TOLD);
     assert_int_equal(call(SYS_socket, AF_INET, SOCK_STREAM, 0), ALLOW);
