@@ -16,33 +16,21 @@
  * of a kind that its sender may write. A peer that does not take its answers is hung up on.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <linux/fs.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
-#include "confine/confine.h"
 #include "ipc/ipc.h"
-#include "ledger/ledger_int.h"
+#include "ledger/process_int.h"
 #include "ledger/private.h"
 
-#define MS 1000000ll
-enum {
-    ROUND_FRAMES = 64,
-    HOLD_ENTRIES = BATCH_ENTRIES,
-    HOLD_BYTES = 1 << 20,
-    QUEUE_BYTES = 1 << 20
-};
+enum { ROUND_FRAMES = 64, HOLD_ENTRIES = BATCH_ENTRIES, HOLD_BYTES = 1 << 20 };
 static const int64_t HOLD_NS = 2 * MS;
 static const int64_t HOLD_MOST_NS = 20 * MS;
 static const int64_t NAP_NS = 200000; /* what an entry that is waited for may lose by it */
 static const int64_t SIGN_LOST_NS = 2000 * MS;
-static const int64_t SIGN_RETRY_NS = 500 * MS;
-static const int64_t HEAD_SYNC_NS = 250 * MS; /* at least between two synced checkpoints */
 static const int64_t HEAL_NS = 200 * MS;
 static const int64_t REST_NS = 1000 * MS; /* quiet for so long: partial tiles, synced checkpoint */
 static const int64_t LAST_HEAD_NS = 1000 * MS;
@@ -50,45 +38,9 @@ static const int64_t LOOK_NS = 1000 * MS; /* between two looks for what is to be
 static const int64_t QUIET_NS = 30 * MS;  /* nothing came for so long: put-off work */
 static const int64_t WORK_NS = 50 * MS;   /* between two pieces of put-off work under load */
 
-/* Whom to answer when the batch is done. */
-struct ask {
-    enum gvm_role role;
-    unsigned generation; /* of the channel: an answer must not go to its successor */
-    uint64_t id;
-};
-
-struct process {
-    struct gvm_chan *chan[GVM_ROLE_MAX];
-    unsigned generation[GVM_ROLE_MAX];
-    unsigned ready; /* 1 << role: poll() saw something on the channel */
-    struct ledger_writer *w;
-    struct ask *asks;
-    unsigned nasks;
-    int64_t held_since; /* 0: the batch is empty */
-    int64_t sync_cost;  /* how long a commit takes, on the average of the last ones */
-    bool stop;
-    /* signing */
-    bool sign_out;
-    struct gvm_m_sign asked;
-    uint64_t sign_id;
-    int64_t sign_due, sign_sent; /* due 0: nothing to sign */
-    int64_t head_done, pause;    /* the next head comes no sooner */
-    int64_t head_cost; /* how long publishing one takes, on the average of the last ones */
-    int64_t head_synced;
-    /* failure */
-    int64_t closed_since, heal_at;
-    uint64_t refused, malformed;
-    char why[256];
-    /* rest */
-    int64_t last_commit;
-    bool rested;
-    int64_t looked, worked;
-    bool work; /* there may be put-off work */
-};
-
 /* ---- channels ---- */
 
-static void hang_up(struct process *p, enum gvm_role role)
+void process_hang_up(struct process *p, enum gvm_role role)
 {
     gvm_chan_free(p->chan[role]);
     p->chan[role] = NULL;
@@ -99,24 +51,24 @@ static void hang_up(struct process *p, enum gvm_role role)
         p->sign_out = false;
 }
 
-static void send_to(struct process *p, enum gvm_role role, enum gvm_msg_type type, uint64_t id,
-                    const void *data, size_t n)
+void process_send(struct process *p, enum gvm_role role, enum gvm_msg_type type, uint64_t id,
+                  const void *data, size_t n)
 {
     if (p->chan[role] && gvm_chan_send(p->chan[role], type, id, data, n, NULL, 0) < 0)
-        hang_up(p, role);
+        process_hang_up(p, role);
 }
 
 static void answer(struct process *p, const struct ask *a, int error, uint64_t index)
 {
     struct gvm_m_appended m = {.error = error, .index = index};
     if (p->generation[a->role] == a->generation)
-        send_to(p, a->role, GVM_MSG_APPENDED, a->id, &m, sizeof m);
+        process_send(p, a->role, GVM_MSG_APPENDED, a->id, &m, sizeof m);
 }
 
 static void tell_gate(struct process *p, enum gvm_role role)
 {
     struct gvm_m_gate m = {.open = p->closed_since == 0};
-    send_to(p, role, GVM_MSG_GATE, 0, &m, sizeof m);
+    process_send(p, role, GVM_MSG_GATE, 0, &m, sizeof m);
 }
 
 static void tell_gate_all(struct process *p)
@@ -128,7 +80,7 @@ static void tell_gate_all(struct process *p)
 
 /* ---- batches ---- */
 
-static void close_gate(struct process *p, const struct gvm_err *err)
+void process_close_gate(struct process *p, const struct gvm_err *err)
 {
     int64_t now = gvm_mono_ns();
     gvm_log(GVM_LOG_ERROR, "%s; nothing is forwarded until this is healed", err->text);
@@ -157,7 +109,7 @@ static void add_own(struct process *p)
     gvm_buf_done(&b);
 }
 
-static void commit(struct process *p)
+void process_commit(struct process *p)
 {
     struct gvm_err err = {0};
     uint64_t first = p->w->durable;
@@ -175,7 +127,7 @@ static void commit(struct process *p)
     if (!r)
         r = ledger_writer_settle(p->w, &err);
     if (r < 0) {
-        close_gate(p, &err);
+        process_close_gate(p, &err);
         p->refused += lost;
         return;
     }
@@ -249,7 +201,7 @@ static void take_line(struct process *p, enum gvm_role role, uint64_t id, struct
     if (!p->held_since)
         p->held_since = gvm_mono_ns();
     if (ledger_writer_full(p->w))
-        commit(p);
+        process_commit(p);
 }
 
 static void on_append(struct process *p, enum gvm_role role, const struct gvm_msg *m)
@@ -284,107 +236,6 @@ static bool batch_due(const struct process *p, int64_t now)
                              p->w->batch.len >= HOLD_BYTES || now - p->held_since >= hold(p));
 }
 
-/* ---- heads ---- */
-
-static void ask_signature(struct process *p, int64_t now)
-{
-    if (!p->sign_due || p->sign_out || now < p->sign_due || !p->chan[GVM_ROLE_KEYS])
-        return;
-    uint8_t ask[sizeof p->asked + GVM_SIGN_NODES * HASH], nodes[GVM_SIGN_NODES][HASH];
-    p->sign_due = 0;
-    if (!ledger_writer_head(p->w, &p->asked))
-        return;
-    size_t n = ledger_tree_since(p->w->tree, MARK_SIGNED, nodes);
-    p->asked.from = p->w->tree->mark[MARK_SIGNED].size;
-    ledger_tree_mark(p->w->tree, MARK_ASKED);
-    memcpy(ask, &p->asked, sizeof p->asked);
-    memcpy(ask + sizeof p->asked, nodes, n * HASH);
-    p->sign_out = true;
-    p->sign_sent = now;
-    send_to(p, GVM_ROLE_KEYS, GVM_MSG_SIGN, ++p->sign_id, ask, sizeof p->asked + n * HASH);
-}
-
-/* Now and then the head is made durable, after it was published: nobody waits for that. */
-static void sync_head(struct process *p, int64_t now)
-{
-    if (now - p->head_synced < HEAD_SYNC_NS)
-        return;
-    p->head_synced = now;
-    int r = ledger_checkpoint_sync(p->w);
-    if (r < 0)
-        gvm_log(GVM_LOG_WARN, "cannot sync the head (errno %d)", -r);
-}
-
-static void on_signed(struct process *p, const struct gvm_msg *m, int64_t now)
-{
-    struct gvm_m_signed sig;
-    struct gvm_err err = {0};
-    if (m->id != p->sign_id || !p->sign_out || m->len != sizeof sig)
-        return;
-    memcpy(&sig, m->data, sizeof sig);
-    p->sign_out = false;
-    p->w->tree->mark[MARK_SIGNED] = p->w->tree->mark[MARK_ASKED];
-    int r = ledger_writer_tiles(p->w); /* these must be written however many heads there are */
-    int64_t began = gvm_mono_ns();
-    if (!r)
-        r = ledger_writer_publish(p->w, &p->asked, &sig, p->stop, &err);
-    else
-        gvm_err_sys(&err, -r, "ledger: cannot write tiles");
-    int64_t done = gvm_mono_ns();
-    if (r < 0) {
-        gvm_log(GVM_LOG_ERROR, "%s", err.text);
-        p->sign_due = now + SIGN_RETRY_NS;
-        return;
-    }
-    p->head_cost += (done - began - p->head_cost) / 8;
-    p->pause = ledger_head_pause(p->head_cost);
-    p->head_done = done;
-    sync_head(p, done);
-    p->work = true; /* what was to be pruned may be told of by this head */
-    if (!p->sign_due && p->w->head.size < p->w->tree->size)
-        p->sign_due = done + p->pause;
-}
-
-static void on_sign_failed(struct process *p, const struct gvm_msg *m, int64_t now)
-{
-    if (m->id != p->sign_id)
-        return;
-    size_t skip = m->len < sizeof(struct gvm_m_failed) ? m->len : sizeof(struct gvm_m_failed);
-    gvm_log(GVM_LOG_ERROR, "the head was not signed: %.*s", (int)(m->len - skip),
-            (const char *)m->data + skip);
-    p->sign_out = false;
-    p->sign_due = now + SIGN_RETRY_NS;
-}
-
-/* The keys process signed another head last than we know of: an answer was lost with one of us, or
- * the head that was published. The tree is built again past that size, which is where the proof
- * must begin. */
-static void on_sign_from(struct process *p, const struct gvm_msg *m)
-{
-    struct gvm_m_sign_from from;
-    struct gvm_err err = {0};
-    if (m->id != p->sign_id || !p->sign_out)
-        return;
-    memcpy(&from, m->data, sizeof from);
-    p->sign_out = false;
-    p->w->signed_from = from.size;
-    if (p->w->count)
-        commit(p);
-    if (p->closed_since)
-        return; /* healing builds it again */
-    if (ledger_writer_heal(p->w, &err) < 0) {
-        close_gate(p, &err);
-        return;
-    }
-    bool there = p->w->tree->mark[MARK_SIGNED].size == from.size;
-    if (!there)
-        gvm_log(GVM_LOG_ERROR,
-                "the head signed last has %" PRIu64 " entries; how to go on from there is not "
-                "to be found in this log",
-                from.size);
-    p->sign_due = gvm_mono_ns() + (there ? 0 : SIGN_RETRY_NS);
-}
-
 /* ---- messages ---- */
 
 static void on_peer(struct process *p, struct gvm_msg *m)
@@ -400,7 +251,7 @@ static void on_peer(struct process *p, struct gvm_msg *m)
     if (!c)
         return;
     (void)gvm_steal_fd(&m->fds[0]);
-    hang_up(p, (enum gvm_role)peer.role);
+    process_hang_up(p, (enum gvm_role)peer.role);
     p->chan[peer.role] = c;
     if (peer.role == GVM_ROLE_KEYS)
         p->sign_due = 1;
@@ -427,11 +278,11 @@ static void on_message(struct process *p, enum gvm_role role, struct gvm_msg *m)
     if (m->type == GVM_MSG_APPEND)
         on_append(p, role, m);
     else if (m->type == GVM_MSG_SIGNED)
-        on_signed(p, m, gvm_mono_ns());
+        process_signed(p, m, gvm_mono_ns());
     else if (m->type == GVM_MSG_SIGN_FROM)
-        on_sign_from(p, m);
+        process_sign_from(p, m);
     else if (m->type == GVM_MSG_FAILED && role == GVM_ROLE_KEYS)
-        on_sign_failed(p, m, gvm_mono_ns());
+        process_sign_failed(p, m, gvm_mono_ns());
     else if (m->type == GVM_MSG_PEER)
         on_peer(p, m);
     else if (m->type == GVM_MSG_KEEP)
@@ -452,7 +303,7 @@ static bool drain_one(struct process *p, enum gvm_role role)
         if (r < 0) {
             if (r != -EPIPE)
                 gvm_log(GVM_LOG_ERROR, "%s broke the protocol", gvm_role_name(role));
-            hang_up(p, role);
+            process_hang_up(p, role);
             return false;
         }
         on_message(p, role, &m);
@@ -498,7 +349,7 @@ static bool wait_frames(struct process *p, int64_t until)
         return false;
     for (nfds_t i = 0; i < n; i++) {
         if (fds[i].revents & POLLOUT && gvm_chan_flush(p->chan[who[i]]) < 0)
-            hang_up(p, who[i]);
+            process_hang_up(p, who[i]);
         if (fds[i].revents & ~POLLOUT)
             p->ready |= 1u << who[i];
     }
@@ -612,7 +463,7 @@ static void nap(const struct process *p)
         (void)nanosleep(&ts, NULL);
 }
 
-static void serve(struct process *p)
+void process_serve(struct process *p)
 {
     while (!p->stop) {
         nap(p);
@@ -620,181 +471,35 @@ static void serve(struct process *p)
         drain(p);
         int64_t now = gvm_mono_ns();
         if (batch_due(p, now))
-            commit(p);
+            process_commit(p);
         if (p->sign_out && now - p->sign_sent > SIGN_LOST_NS) {
             p->sign_out = false;
             p->sign_due = now;
         }
-        ask_signature(p, now);
+        process_ask(p, now);
         try_heal(p, now);
         chores(p, now, ready);
     }
 }
 
 /* What was sent before the end is still taken, and the last head gets its signature. */
-static void finish(struct process *p)
+void process_finish(struct process *p)
 {
     int64_t until = gvm_mono_ns() + LAST_HEAD_NS;
     while (gvm_mono_ns() < until && wait_frames(p, 1)) {
         drain(p);
         if (batch_due(p, gvm_mono_ns()))
-            commit(p);
+            process_commit(p);
     }
     if (p->w->count)
-        commit(p);
+        process_commit(p);
     /* Twice: the signature under way may be of an older head. */
     for (unsigned i = 0; i < 2 && !p->closed_since; i++) {
         p->sign_due = 1;
-        ask_signature(p, gvm_mono_ns());
+        process_ask(p, gvm_mono_ns());
         while (p->sign_out && gvm_mono_ns() < until) {
             (void)wait_frames(p, until);
             (void)drain_one(p, GVM_ROLE_KEYS);
         }
     }
-}
-
-/* ---- start ---- */
-
-/* The parent's first message: the log's name, the directory, and perhaps the voucher for a new key.
- */
-static int take_start(struct gvm_chan *parent, char origin[GVM_MAX_ORIGIN + 1],
-                      struct ledger_writer_opts *opts, struct gvm_buf *voucher, int *ret_dirfd,
-                      uint64_t *ret_id, struct gvm_err *err)
-{
-    struct gvm_msg m;
-    int r;
-    while ((r = gvm_chan_recv(parent, &m)) == 0) {
-        struct pollfd pfd = {.fd = gvm_chan_fd(parent), .events = POLLIN};
-        (void)poll(&pfd, 1, -1);
-    }
-    if (r < 0)
-        return gvm_err_sys(err, -r, "ledger: no START from the parent");
-    struct gvm_arena *a = gvm_arena_new(64 * 1024);
-    struct gvm_json *v = NULL;
-    r = 0;
-    if (m.type != GVM_MSG_START || m.nfds != 1)
-        r = gvm_err_set(err, EPROTO, "ledger: the first message must be START with one directory");
-    if (!r && !a)
-        r = gvm_err_set(err, ENOMEM, "ledger: out of memory");
-    if (!r)
-        r = gvm_json_parse(a, gvm_msg_str(&m), &v, err);
-    if (!r && gvm_str_copy(origin, GVM_MAX_ORIGIN + 1, gvm_str(gvm_json_text(v, "origin", ""))) < 0)
-        r = gvm_err_set(err, EINVAL, "ledger: the origin is too long");
-    if (!r && gvm_buf_addz(voucher, gvm_json_text(v, "voucher", "")) < 0)
-        r = gvm_err_set(err, ENOMEM, "ledger: out of memory");
-    if (!r) {
-        opts->segment_max = (uint64_t)gvm_json_int(v, "segment_bytes", 0);
-        opts->keep.bytes = (uint64_t)gvm_json_int(v, "keep_bytes", 0);
-        opts->keep.age_ns = gvm_json_int(v, "keep_ms", 0) * MS;
-        *ret_dirfd = gvm_steal_fd(&m.fds[0]);
-        *ret_id = m.id;
-    }
-    gvm_arena_free(a);
-    gvm_msg_done(&m);
-    return r;
-}
-
-/* Each 256 entries are a new file. ext4 without a journal, usual in small virtual machines, takes
- * no inode again for minutes after its removal and goes through all of those to find one: where
- * other programs remove many files, half of our time went there. Marked so, what is made below the
- * directory gets a part of the disk of its own (chattr +T). Other file systems need no help. */
-static void spread(int dirfd)
-{
-    int flags;
-    if (ioctl(dirfd, FS_IOC_GETFLAGS, &flags) < 0 || flags & FS_TOPDIR_FL)
-        return;
-    flags |= FS_TOPDIR_FL;
-    (void)ioctl(dirfd, FS_IOC_SETFLAGS, &flags);
-}
-
-static int confine_self(int dirfd, struct gvm_err *err)
-{
-    spread(dirfd);
-    /* OpenSSL reads its configuration at its first use: before the doors close. */
-    struct ledger_hasher warm = {0};
-    if (ledger_hasher_init(&warm) < 0)
-        return gvm_err_set(err, ENOMEM, "ledger: no SHA-256");
-    ledger_hasher_done(&warm);
-    struct gvm_confine_spec spec = {
-        .name = "gvmd-ledger",
-        .lists = GVM_CONFINE_BASE | GVM_CONFINE_LOOP | GVM_CONFINE_UNIX | GVM_CONFINE_FILES,
-        .dirs_rw = &dirfd,
-        .ndirs_rw = 1,
-    };
-    return gvm_confine(&spec, err);
-}
-
-/* Before anything is signed with a new key, the log says that the old one vouches for it. */
-static int write_voucher(struct ledger_writer *w, struct gvm_buf *voucher, struct gvm_err *err)
-{
-    struct gvm_buf b;
-    struct gvm_jw j;
-    if (!voucher->len)
-        return 0;
-    gvm_buf_init(&b, GVM_MAX_ENTRY);
-    gvm_entry_begin(&j, &b, "ledger.key", NULL, NULL);
-    gvm_jw_kstr(&j, "voucher", gvm_buf_str(voucher));
-    int r = gvm_entry_end(&j);
-    if (!r)
-        r = ledger_writer_add(w, gvm_buf_str(&b));
-    gvm_buf_done(&b);
-    if (r < 0)
-        return gvm_err_sys(err, -r, "ledger: cannot record the change of key");
-    r = ledger_writer_commit(w, err);
-    return r < 0 ? r : ledger_writer_settle(w, err);
-}
-
-static int start(struct process *p, int fd, struct gvm_err *err)
-{
-    char origin[GVM_MAX_ORIGIN + 1];
-    struct gvm_buf voucher;
-    int dirfd = -1;
-    uint64_t id = 0;
-    p->asks = gvm_calloc(BATCH_ENTRIES, sizeof *p->asks);
-    p->chan[GVM_ROLE_PARENT] = gvm_chan_new(fd, GVM_ROLE_LEDGER, GVM_ROLE_PARENT, QUEUE_BYTES);
-    if (!p->asks || !p->chan[GVM_ROLE_PARENT])
-        return gvm_err_set(err, ENOMEM, "ledger: out of memory");
-    gvm_buf_init(&voucher, GVM_MAX_ENTRY / 2);
-    struct ledger_writer_opts opts = {.origin = origin};
-    int r = take_start(p->chan[GVM_ROLE_PARENT], origin, &opts, &voucher, &dirfd, &id, err);
-    if (!r)
-        r = confine_self(dirfd, err);
-    if (!r)
-        r = ledger_writer_open(dirfd, &opts, &p->w, err);
-    bool open = !r;
-    if (!r)
-        r = write_voucher(p->w, &voucher, err);
-    gvm_buf_done(&voucher);
-    if (r < 0) {
-        if (!open) /* else it is the writer's */
-            gvm_close(&dirfd);
-        if (id) /* best effort: the log line says the same */
-            gvm_chan_fail(p->chan[GVM_ROLE_PARENT], id, err);
-        return r;
-    }
-    p->last_commit = gvm_mono_ns();
-    p->sign_due = 1;
-    return gvm_chan_send(p->chan[GVM_ROLE_PARENT], GVM_MSG_READY, id, NULL, 0, NULL, 0);
-}
-
-int gvm_ledger_main(int fd)
-{
-    struct gvm_err err = {0};
-    struct process *p = gvm_calloc(1, sizeof *p);
-    if (!p)
-        return 1;
-    gvm_log_open("gvmd[ledger]");
-    int r = start(p, fd, &err);
-    if (r < 0) {
-        gvm_log(GVM_LOG_ERROR, "%s", err.text);
-    } else {
-        serve(p);
-        finish(p);
-    }
-    for (unsigned role = 0; role < GVM_ROLE_MAX; role++)
-        gvm_chan_free(p->chan[role]);
-    ledger_writer_close(p->w);
-    free(p->asks);
-    free(p);
-    return r < 0;
 }
