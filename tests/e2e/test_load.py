@@ -269,7 +269,7 @@ def many():
         half = [opened(halves, tunnel + HELLO) for n in range(half_wanted)]
         kept = [s for s in idle + half if s]
         answered = sum(rig.read_head(s).startswith(b"HTTP/1.1 200") for s in kept)
-        say(f"{len(kept)} of {idle_wanted} idle and {half_wanted} half-open connections, {answered} answered, in "
+        say(f"{len(kept)} of {idle_wanted + half_wanted} connections ({half_wanted} of them half-open), {answered} answered, in "
             f"{time.monotonic() - began:.1f} s; {hard} descriptors a process")
         tap.eq(answered, idle_wanted + half_wanted, "thousands of tunnels are taken")
         got = [how.ask(worker, SMALL).status for how in speak.BOTH for _ in range(10)]
