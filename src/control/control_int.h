@@ -61,7 +61,7 @@ struct control_run {
     char hash[65];
     const char *config, *pem, *log_key;
     int64_t exit_code, signal;
-    char why[12]; /* who ended it; "" = the agent */
+    char why[12];                          /* who ended it; "" = the agent */
     struct gvm_str changes, stats, kernel; /* JSON objects, compact; empty = none */
     bool recounted;                        /* a proxy died: its successor's counts begin at 0 */
     const char *alert;                     /* what does not add up at the end; NULL: nothing */

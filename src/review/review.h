@@ -188,7 +188,7 @@ struct gvm_run_record {
     int64_t layer_ns; /* since when its changes grow: the first run's start when it continues one */
     char continues[GVM_MAX_RUN_ID + 1]; /* the run it goes on from, "" = none */
     int exit_code;
-    char why[12]; /* who ended it: "stop", "timeout", "disk", "memory", "grace"; "" = the agent */
+    char why[12];   /* who ended it: "stop", "timeout", "disk", "memory", "grace"; "" = the agent */
     pid_t launcher; /* pid of gvm run, to tell running from killed */
     bool watch;
 };
