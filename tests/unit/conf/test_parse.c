@@ -106,6 +106,7 @@ static const struct {
     {"[filesystem]\nhide = [\"\"]\n", "gvm.toml:2:9: ", "a place is empty"},
     /* the text itself */
     {"a = \n", "gvm.toml:1:", "not valid TOML"},
+    {"m\u03c4 = 1", "gvm.toml:1:2", "not valid TOML"},
     {"[,a]", "gvm.toml:1:", "a key or a value is missing"},
     {"a = 1\n\n[b]\n[,a]\nc = 1\n", "gvm.toml:4:", "a key or a value is missing"},
     {"\x1b[31mred\n", "gvm.toml:1:1: ", "control byte 0x1b"},
