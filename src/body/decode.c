@@ -180,7 +180,7 @@ static const struct {
 };
 
 /* Fills `steps` in the order written; the number of them, or negative. */
-static int read_codings(struct gvm_str text, step_fn *steps[GVM_MAX_CODINGS], struct gvm_err *err)
+static int read_codings(struct gvm_str text, step_fn **steps, struct gvm_err *err)
 {
     int n = 0;
     struct gvm_str one;
@@ -233,7 +233,7 @@ static int run_steps(step_fn *const *steps, int n, struct step *s)
 static int decode(struct gvm_str codings, struct gvm_str in, size_t max, bool prefix,
                   struct gvm_buf *out, struct gvm_err *err)
 {
-    step_fn *steps[GVM_MAX_CODINGS];
+    step_fn **steps;
     struct step s = {.in = in, .max = max, .prefix = prefix, .out = out, .err = err};
     int n = read_codings(codings, steps, err);
     if (n < 0)

@@ -23,8 +23,7 @@ BROKEN = [
      'decision = { type = "Allow" }\n', ":4:"),
     ("a control byte", '[[rules]]\nmethod = "GET"\npattern = "a.test\x1b"\n', ":3:"),
     ("a rule without decision", '[[rules]]\nmethod = "GET"\npattern = "a.test"\n', "decision"),
-    ("a rule this version cannot enforce", '[[rules]]\nmethod = "POST"\npattern = "a.test"\n'
-     'grpc = "a.B/C"\ndecision = { type = "Deny" }\n', "grpc"),
+    ("a limit this version cannot enforce", '[budget]\nper_day = "5 USD"\n', "budget"),
 ]
 for what, text, must_say in BROKEN:
     home.write_config(text)

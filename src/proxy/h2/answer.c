@@ -131,7 +131,7 @@ static void head(struct px_request *rq, const struct gvm_http1_head *h)
     struct h2_fields f = {.n = 0};
     char status[12];
     bool opened = h->status == 101; /* a WebSocket: here it is an answer like any other */
-    (void)snprintf(status, sizeof status, "%u", opened ? 200 : h->status);
+    (void)snprintf(status, sizeof status, "%u", opened ? 200u : h->status);
     h2_field(&f, GVM_STR(":status"), gvm_str(status));
     bool nominates = px_http1_nominates(h);
     for (unsigned i = 0; i < h->nheaders; i++)
