@@ -180,7 +180,7 @@ static const struct {
 };
 
 /* Fills `steps` in the order written; the number of them, or negative. */
-static int read_codings(struct gvm_str text, step_fn **steps, struct gvm_err *err)
+static int read_codings(struct gvm_str text, step_fn *steps[GVM_MAX_CODINGS], struct gvm_err *err)
 {
     int n = 0;
     struct gvm_str one;
@@ -198,6 +198,7 @@ static int read_codings(struct gvm_str text, step_fn **steps, struct gvm_err *er
             continue;
         if (n == (int)GVM_MAX_CODINGS)
             return gvm_err_set(err, ENOTSUP, "the body has more than %u codings", GVM_MAX_CODINGS);
+        /* cppcheck-suppress AssignmentAddressToInteger ; it does not see the typedef */
         steps[n++] = codings_known[i].run;
     }
     return n;
