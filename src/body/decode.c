@@ -234,7 +234,7 @@ static int run_steps(step_fn *const *steps, int n, struct step *s)
 static int decode(struct gvm_str codings, struct gvm_str in, size_t max, bool prefix,
                   struct gvm_buf *out, struct gvm_err *err)
 {
-    step_fn **steps;
+    step_fn *steps[GVM_MAX_CODINGS];
     struct step s = {.in = in, .max = max, .prefix = prefix, .out = out, .err = err};
     int n = read_codings(codings, steps, err);
     if (n < 0)
