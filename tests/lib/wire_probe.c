@@ -245,7 +245,7 @@ static bool answer(struct gvm_str line, struct gvm_buf *out)
 int main(void)
 {
     static char line[LINE_MAX_BYTES];
-    struct gvm_buf out;
+    GVM_CLEANUP(gvm_buf_done) struct gvm_buf out;
     gvm_buf_init(&out, 8 * LINE_MAX_BYTES);
     while (fgets(line, sizeof line, stdin)) {
         struct gvm_str text = gvm_str(line);
