@@ -82,8 +82,11 @@ int sandbox_denied_take(int listener, struct gvm_sandbox_denied *ret)
 {
     struct pollfd p = {.fd = listener, .events = POLLIN};
     struct seccomp_notif ask = {0}; /* the kernel wants it empty */
-    if (poll(&p, 1, 0) <= 0 || !(p.revents & POLLIN) ||
-        ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &ask) < 0)
+    if (poll(&p, 1, 0) <= 0)
+        return 0;
+    if (!(p.revents & POLLIN))
+        return -EPIPE; /* nobody under the filter is left */
+    if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &ask) < 0)
         return 0;
     struct gvm_sandbox_denied d = {0};
     int arg = telling_argument(ask.data.nr);
