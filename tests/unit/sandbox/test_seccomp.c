@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #if defined(__x86_64__)
 #define ARCH AUDIT_ARCH_X86_64
@@ -289,16 +290,26 @@ static void names(void **state)
     assert_null(seccomp_name(5000));
 }
 
+/* A listener that has hung up is over; or its owner would turn round it. */
+static void a_listener_that_hung_up_is_over(void **state)
+{
+    struct gvm_sandbox_denied what;
+    int ends[2];
+    (void)state;
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(sandbox_denied_take(ends[0], &what), 0);
+    close(ends[1]);
+    assert_int_equal(sandbox_denied_take(ends[0], &what), -EPIPE);
+    close(ends[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_default),
-        cmocka_unit_test(strict_takes_more_away),
-        cmocka_unit_test(conditions),
-        cmocka_unit_test(a_file_only_takes_away),
-        cmocka_unit_test(as_engines_write_them),
-        cmocka_unit_test(bad_files_are_told_where),
-        cmocka_unit_test(names),
+        cmocka_unit_test(a_listener_that_hung_up_is_over), cmocka_unit_test(the_default),
+        cmocka_unit_test(strict_takes_more_away),          cmocka_unit_test(conditions),
+        cmocka_unit_test(a_file_only_takes_away),          cmocka_unit_test(as_engines_write_them),
+        cmocka_unit_test(bad_files_are_told_where),        cmocka_unit_test(names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
